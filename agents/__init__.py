@@ -1,0 +1,11 @@
+"""The cast: one agent is one prompt file, `prompts/<family>/<name>.md`, with a typed reply.
+
+Families, in the order a seed meets them: persona, transform, instruct, answer, refine, judge. The folder is
+the registry (`catalog.py`); `replies.py` says what each may answer; `agent.py` asks, checks and re-asks once.
+"""
+
+from understudy.agents.agent import Agent, Spoken, Unusable
+from understudy.agents.catalog import Catalog, load_catalog
+from understudy.agents.replies import REPLIES, Judgement, ReplyType
+
+__all__ = ["REPLIES", "Agent", "Catalog", "Judgement", "ReplyType", "Spoken", "Unusable", "load_catalog"]

@@ -1,0 +1,83 @@
+"""Asking an agent: render, call, read the typed reply, re-ask once with the error, else give up by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.agents.replies import REPLIES, Mismatch
+from understudy.models.caller import Caller
+from understudy.nouns import Messages, Seed
+from understudy.prompt import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A typed reply and the keys of the calls it took."""
+
+    value: Any
+    calls: tuple[str, ...]
+
+
+class Unusable(Exception):  # noqa: N818 - an outcome that is counted, not an error
+    """An agent's reply could not be read, twice."""
+
+    def __init__(self, agent: str, why: str, calls: tuple[str, ...]) -> None:
+        self.agent = agent
+        self.why = why
+        self.calls = calls
+        super().__init__(f"{agent}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A prompt with the system text it shares with the whole cast."""
+
+    prompt: Prompt
+    system: str
+
+    @property
+    def name(self) -> str:
+        """`family/name`, as it stands in an example's path."""
+        return f"{self.prompt.family}/{self.prompt.name}"
+
+    def messages(self, seed: Seed, passage: str | None, *, editor: bool = False, **values: Any) -> Messages:
+        """The prompt: system text, seed, passage if it is not the seed itself, then the task."""
+        material = f"{seed.content}\n\nRewritten:\n{passage}" if passage else seed.content
+        return self.prompt.render(self.system, material, {"kind": seed.kind, **values}, editor=editor)
+
+    async def ask(
+        self,
+        caller: Caller,
+        seed: Seed,
+        draw: int,
+        passage: str | None = None,
+        *,
+        parent: str | None = None,
+        editor: bool = False,
+        **values: Any,
+    ) -> Spoken:
+        """One typed reply.
+
+        Raises:
+            Unusable: when the first reply and the one after the error was shown both do not parse.
+        """
+        reply = REPLIES[self.prompt.reply]
+        messages = self.messages(seed, passage, editor=editor, **values)
+        keys: tuple[str, ...] = ()
+        why = ""
+        for attempt in range(2):
+            call = await caller.call(
+                self.name, messages, self.prompt.sampling, reply.constraint, (draw, attempt), keys[-1] if keys else parent
+            )
+            keys += (call.key,)
+            try:
+                return Spoken(reply.read(call.reply or "", call.error == "truncated"), keys)
+            except Mismatch as error:
+                why = str(error)
+                messages = (
+                    *messages,
+                    {"role": "assistant", "content": call.reply or ""},
+                    {"role": "user", "content": f"That cannot be used: {why}. Do the task again."},
+                )
+        raise Unusable(self.name, why, keys)

@@ -1,0 +1,104 @@
+"""What an agent may answer, by name: how decoding is constrained, and how the text is read.
+
+A reply of one text is asked for as plain text, since small models write it far better than JSON; one of
+several fields is JSON under a schema. Either is validated, always.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from understudy.models import Constraint
+from understudy.prompt import Family
+
+
+class Judgement(BaseModel):
+    """A judge's word on one example."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    passes: bool
+    reason: str = Field(max_length=120)
+
+
+class Mismatch(ValueError):
+    """Why a reply cannot be used, in words that the SM is shown when it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyType:
+    """A named form of reply; `read(text, truncated)` returns its value or raises `Mismatch`."""
+
+    name: str
+    families: tuple[Family, ...]
+    constraint: Constraint | None
+    read: Callable[[str, bool], Any]
+
+
+_LABEL = re.compile(r"^\s*(?:\*\*)?(?:question|answer|instruction|rewritten|persona|reply|summary)(?:\*\*)?\s*:\s*", re.I)
+_SENTENCE = re.compile(r"[.!?…][\"')\]]?(?=\s|$)|```\s*$|\n")
+
+
+def _text(least_words: int, *, one_line: bool = False) -> Callable[[str, bool], str]:
+    def read(text: str, truncated: bool) -> str:
+        text = _LABEL.sub("", text.strip(), count=1).strip()
+        if len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') == 2:
+            text = text[1:-1].strip()
+        if one_line:
+            text, *more = text.splitlines() or [""]
+            truncated = truncated and not more
+        if truncated:
+            # Cut off at the length limit: what was said in whole sentences still stands.
+            ends = [match.end() for match in _SENTENCE.finditer(text)]
+            if not ends:
+                raise Mismatch("it is cut off; write less")
+            text = text[: ends[-1]].strip()
+        if len(text.split()) < least_words:
+            raise Mismatch(f"it is too short; write at least {least_words} words")
+        return text
+
+    return read
+
+
+def _json(model: type[BaseModel]) -> Callable[[str, bool], BaseModel]:
+    def read(text: str, truncated: bool) -> BaseModel:
+        try:
+            return model.model_validate_json(text.strip().removeprefix("```json").removesuffix("```").strip())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the reply"
+            note = " (it was cut off; write less)" if truncated else ""
+            raise Mismatch(f"{where}: {first['msg']}{note}; expected {json.dumps(_schema(model))}") from error
+
+    return read
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    schema.pop("description", None)
+    schema.pop("title", None)
+    for field in schema["properties"].values():
+        field.pop("title", None)
+    return schema
+
+
+# A question of several lines is several questions; the rest of these may run over lines.
+_ONE_LINE = Constraint("regex", r"[^\n]{12,400}")
+
+REPLIES: dict[str, ReplyType] = {
+    reply.name: reply
+    for reply in (
+        ReplyType("PersonaText", ("persona",), _ONE_LINE, _text(4, one_line=True)),
+        ReplyType("Passage", ("transform",), None, _text(12)),
+        ReplyType("Instruction", ("instruct",), _ONE_LINE, _text(4, one_line=True)),
+        ReplyType("Answer", ("answer",), None, _text(1)),
+        ReplyType("Edit", ("refine",), None, _text(3)),
+        ReplyType("Judgement", ("judge",), Constraint("schema", _schema(Judgement)), _json(Judgement)),
+    )
+}

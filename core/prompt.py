@@ -1,0 +1,151 @@
+"""One agent, one Markdown file: YAML front matter, then the agent's task as a sandboxed Jinja template.
+
+The file holds the task alone. What all agents share (the system text, the seed) is laid out here, in
+front of it, so every prompt of a seed starts with the same tokens and an engine with prefix caching reads
+the seed once. Seed text is only ever a value: it is never parsed as a template.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jinja2
+import yaml
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from understudy.errors import PromptError
+from understudy.nouns import Kind, Messages, address
+
+Family = Literal["persona", "transform", "instruct", "refine", "answer", "judge"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+# The closed set of names a template may use, by the point of a seed's life at which they exist.
+VARIABLES: dict[str, frozenset[str]] = {
+    "persona": frozenset({"kind"}),
+    "transform": frozenset({"kind", "persona"}),
+    "instruct": frozenset({"kind", "persona"}),
+    "answer": frozenset({"kind", "persona", "instruction"}),
+    "refine": frozenset({"kind", "persona", "instruction", "answer", "suggestion"}),
+    "judge": frozenset({"kind", "persona", "instruction", "answer"}),
+}
+
+_ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+
+
+class Sampling(BaseModel):
+    """How the SM draws its reply."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(160, ge=1, le=8192)
+    repetition_penalty: float = Field(1.0, ge=1, le=2)
+
+
+class Prompt(BaseModel):
+    """An agent's prompt file, checked: `name`, `family`, `kinds`, `reply`, `sampling` and the task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    family: Family
+    summary: str
+    """One line for people: what the agent does."""
+    kinds: tuple[Kind, ...] = ("text", "table", "code")
+    """Seed kinds it can work on."""
+    reply: str
+    """Name of the reply type in `understudy.agents.replies`."""
+    sampling: Sampling = Sampling()
+    attach: bool = False
+    """Instruct agents: the instruction refers to the seed, so the example carries the seed as context."""
+    edits: Literal["instruction", "answer"] | None = None
+    """Refine pairs: what the editor rewrites."""
+    source: str | None = None
+    """Paper or document the idea comes from."""
+    task: str
+    editor: str | None = None
+    """Refine pairs: the second template, after a line `--- editor ---`."""
+    file: str
+
+    @classmethod
+    def load(cls, path: Path) -> Prompt:
+        """Read and check one prompt file.
+
+        Raises:
+            PromptError: naming the file and field that is wrong.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"cannot read the prompt file: {error}", where=str(path)) from error
+        parts = text.split("---\n", 2)
+        if len(parts) != 3 or parts[0].strip():
+            raise PromptError(
+                "no front matter",
+                where=f"{path}:1",
+                expected="a first line of three dashes, YAML, three dashes, then the task",
+            )
+        try:
+            head = yaml.safe_load(parts[1]) or {}
+        except yaml.YAMLError as error:
+            raise PromptError(f"front matter is not YAML: {error}", where=str(path)) from error
+        task, _, editor = parts[2].partition("\n--- editor ---\n")
+        try:
+            prompt = cls(**head, task=task.strip(), editor=editor.strip() or None, file=str(path))
+        except (ValidationError, TypeError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            field = ".".join(str(part) for part in first["loc"]) or "front matter"
+            raise PromptError(str(first["msg"]), where=f"{path}: {field}") from error
+        prompt._check()
+        return prompt
+
+    def _check(self) -> None:
+        if (self.family == "refine") != (self.editor is not None) or (self.family == "refine") != (
+            self.edits is not None
+        ):
+            raise PromptError(
+                "a refine pair, and only a refine pair, has an editor",
+                where=f"{self.file}: family",
+                expected="`edits: instruction` or `edits: answer`, and a second template after `--- editor ---`",
+            )
+        allowed = VARIABLES[self.family]
+        for label, body in (("task", self.task), ("editor", self.editor or "")):
+            try:
+                used = meta.find_undeclared_variables(_ENV.parse(body))
+            except jinja2.TemplateSyntaxError as error:
+                raise PromptError(f"{label}: {error.message}", where=f"{self.file}:{error.lineno}") from error
+            permitted = allowed - {"suggestion"} if label == "task" else allowed
+            if used - permitted:
+                raise PromptError(
+                    f"{label} uses {sorted(used - permitted)}",
+                    where=self.file,
+                    expected=f"only {sorted(permitted)} exist when a {self.family} agent speaks",
+                )
+
+    @property
+    def version(self) -> str:
+        """Hash of everything in the file that changes a reply."""
+        return address(self.model_dump(exclude={"summary", "source", "file"}))
+
+    def render(self, system: str, material: str, values: dict[str, Any], *, editor: bool = False) -> Messages:
+        """The messages for one call: shared system text, then the seed and its passage, then the task.
+
+        Raises:
+            PromptError: when the template needs a value that is missing.
+        """
+        body = self.editor if editor and self.editor else self.task
+        try:
+            task = _template(body).render(values)
+        except jinja2.TemplateError as error:
+            raise PromptError(f"does not render: {error}", where=self.file) from error
+        return ({"role": "system", "content": system}, {"role": "user", "content": f"{material}\n\n{task}"})
+
+
+@cache
+def _template(body: str) -> jinja2.Template:
+    return _ENV.from_string(body)

@@ -1,0 +1,379 @@
+"""The recipe: one YAML file that says what goes in, who works on it, and what is asked for.
+
+`load_recipe` checks it before anything runs: an unknown key, a wrong type or a senseless value is an error
+that names file, line and key. Precedence: the defaults below, then the file, then `--set key=value`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from understudy.errors import RecipeError
+from understudy.nouns import address
+
+
+class Strict(BaseModel):
+    """A section of the recipe: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class Source(Strict):
+    """Where seeds are read from: a file or a folder."""
+
+    path: str
+    """File or folder, relative to the recipe."""
+    kind: Literal["auto", "text", "table", "code"] = "auto"
+    """`auto` goes by file name: .md .txt .html .pdf are text; .csv .jsonl .parquet and dataset folders are tables (or text, with `text_field`); source files are code."""
+    text_field: str | None = None
+    """For .csv, .jsonl, .parquet and dataset folders: the column that holds a document; each row is then a text seed."""
+    chunk_tokens: int = Field(220, ge=32, le=8000)
+    """Longest chunk of a document, in tokens. A table or code block is never split, so it may be longer."""
+    rows_per_seed: int = Field(4, ge=1, le=50)
+    """Rows shown together as one table seed."""
+    license: str = "unknown"
+    """Licence of the seeds (an SPDX id where there is one); carried into the dataset card."""
+
+
+class EmbeddedSM(Strict):
+    """SmolLM2-135M-Instruct on this machine's CPU: shows that everything works, writes simple text."""
+
+    backend: Literal["embedded"] = "embedded"
+    batch_size: int = Field(16, ge=1, le=256)
+    """Requests decoded together."""
+    price_in: float = Field(0.0, ge=0)
+    """Money per million prompt tokens, for the accounting."""
+    price_out: float = Field(0.0, ge=0)
+    """Money per million generated tokens."""
+
+
+class TransformersSM(Strict):
+    """Any Hugging Face causal LM in a folder, through transformers."""
+
+    backend: Literal["transformers"]
+    path: str
+    """Folder with config.json, safetensors weights and a tokenizer with a chat template."""
+    device: str = "auto"
+    """`auto` takes CUDA where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(16, ge=1, le=1024)
+    price_in: float = Field(0.0, ge=0)
+    price_out: float = Field(0.0, ge=0)
+
+
+class OpenAISM(Strict):
+    """Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, a hosted model."""
+
+    backend: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://")
+    model: str
+    """Name under which the endpoint serves the model."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
+    structured: bool = True
+    """Whether the endpoint honours `response_format` with a JSON schema."""
+    max_concurrency: int = Field(16, ge=1, le=4096)
+    timeout_s: float = Field(120, gt=0)
+    """Total time one request may take."""
+    retries: int = Field(4, ge=0, le=20)
+    """Further tries after a transient failure, with growing waits."""
+    price_in: float = Field(0.0, ge=0)
+    price_out: float = Field(0.0, ge=0)
+
+
+class ScriptedSM(Strict):
+    """No model: replies are a function of the request. For tests and for trying a recipe's mechanics."""
+
+    backend: Literal["scripted"]
+    delay_s: float = Field(0.0, ge=0)
+    """How long each reply takes."""
+    price_in: float = Field(0.0, ge=0)
+    price_out: float = Field(0.0, ge=0)
+
+
+SMSpec = Annotated[EmbeddedSM | TransformersSM | OpenAISM | ScriptedSM, Field(discriminator="backend")]
+
+
+class Personas(Strict):
+    """Whose parts the SM plays."""
+
+    set: str | None = "everyday"
+    """A shipped set's name, or the path of a YAML set; null for none."""
+    inferred: float = Field(0.5, ge=0, le=1)
+    """Share of drafts whose persona is inferred from the seed by a persona agent; the others draw from the set."""
+
+
+class Cast(Strict):
+    """Which agents work, by name; a family left out means all that can take the seed's kind."""
+
+    persona: tuple[str, ...] | None = None
+    transform: tuple[str, ...] | None = None
+    instruct: tuple[str, ...] | None = None
+    refine: tuple[str, ...] | None = None
+    answer: tuple[str, ...] | None = None
+    judge: tuple[str, ...] | None = None
+    """An empty list switches a family off, where the graph can do without it (persona, transform, refine, judge)."""
+    folder: str | None = None
+    """A folder of your own prompt files, `<family>/<name>.md`, added to the shipped ones."""
+
+
+class Budget(Strict):
+    """Hard limits: reaching one ends the run with a valid corpus and says so."""
+
+    tokens: int | None = Field(None, ge=1)
+    """SM tokens, prompts and replies together."""
+    seconds: float | None = Field(None, gt=0)
+
+
+class Dedup(Strict):
+    """The gate: near-duplicates are met before refinement is paid for."""
+
+    minhash: float | None = Field(0.9, gt=0, le=1)
+    """Jaccard similarity of word 1-grams above which two instructions are one; null switches this pass off."""
+    embedding: float | None = Field(0.9, gt=0, le=1)
+    """Cosine similarity above which two instructions are one; null switches this pass off."""
+    embedder: str = "embedded"
+    """`embedded` (MiniLM), `hashing` (character n-grams, no model), or the folder of a sentence-transformers model."""
+    against: tuple[str, ...] = ()
+    """Earlier corpus folders whose instructions count as taken."""
+
+
+class Verify(Strict):
+    """The rules every example must pass; the judges stand under `agents.judge`."""
+
+    min_words: int = Field(3, ge=0)
+    """Fewest words in an answer."""
+    max_words: int = Field(400, ge=1)
+    min_grounding: float | None = Field(0.25, ge=0, le=1)
+    """Least share of the answer's content words that the seed, passage or instruction holds; null switches it off."""
+
+
+class Training(Strict):
+    """How the VM learns from the corpus."""
+
+    base: str = "embedded"
+    """`embedded` (SmolLM2-135M-Instruct), or the folder of a causal LM."""
+    method: Literal["lora", "full"] = "lora"
+    rank: Literal[1, 8, 16, 32, 64, 128, 256] = 16
+    """LoRA rank, one of those that vLLM serves."""
+    alpha: int = Field(32, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    """Null means 2e-4 for LoRA and 2e-5 for full weights (LoRA wants about ten times the rate)."""
+    steps: int = Field(200, ge=1)
+    batch_size: int = Field(4, ge=1)
+    max_tokens: int = Field(512, ge=16)
+    """Longest training sequence; what is longer is left out and counted, never cut silently."""
+    seed: int = 0
+
+
+class Recipe(Strict):
+    """From seeds to a VM, in one file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    """What the corpus is called."""
+    seeds: tuple[Source, ...] = Field(min_length=1)
+    accept: int = Field(ge=1)
+    """How many accepted examples the run is to end with."""
+    draws_per_seed: int = Field(4, ge=1, le=1000)
+    """Most drafts that may be tried from one seed before the run gives up on `accept`."""
+    budget: Budget = Budget()
+    sm: SMSpec = EmbeddedSM()
+    personas: Personas = Personas()
+    agents: Cast = Cast()
+    refine_rounds: int = Field(1, ge=0, le=8)
+    """Most rounds of suggester and editor on one draft."""
+    dedup: Dedup = Dedup()
+    verify: Verify = Verify()
+    test_share: float = Field(0.2, ge=0, lt=1)
+    """Share of seeds whose examples go to the test split."""
+    license: str = "other"
+    """Licence of the corpus; the card lists those of seeds and models beside it."""
+    seed: int = 0
+    """Random seed of the run's plan and of every call."""
+    in_flight: int = Field(32, ge=1, le=4096)
+    """Drafts under way at once; memory grows with it, the corpus does not depend on it."""
+    training: Training = Training()
+
+    folder: Path = Field(default=Path(), exclude=True)
+    """Set by the loader: what relative paths are relative to."""
+
+    def path(self, relative: str) -> Path:
+        """A path of the recipe, resolved against the recipe's own folder."""
+        return (self.folder / relative).expanduser()
+
+    @property
+    def plan_version(self) -> str:
+        """Hash of all that changes the corpus: a run is resumed only under the same one.
+
+        What does not change it (prices, concurrency, limits, the goal, training) is left out, and so is
+        where a model is served.
+        """
+        body = self.model_dump(
+            mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
+        )
+        for key in ("batch_size", "price_in", "price_out", "delay_s", "base_url", "max_concurrency",
+                    "timeout_s", "retries", "api_key_env", "device"):  # fmt: skip
+            body["sm"].pop(key, None)
+        return address(body)
+
+
+def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read and check a recipe file.
+
+    Args:
+        path: the YAML file.
+        overrides: `key.sub=value` pairs, the value in YAML; they win over the file.
+
+    Raises:
+        RecipeError: naming file, line and key, and the nearest valid key for a typo.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise RecipeError(
+            "no such recipe", where=str(path), remedy="check the path, or write one with `understudy init`"
+        ) from error
+    except IsADirectoryError as error:
+        raise RecipeError("is a folder", where=str(path), expected="a recipe, one YAML file") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"not UTF-8 at byte {error.start}", where=str(path), remedy="save it as UTF-8") from error
+    node, data = _parse(path, text)
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return Recipe.model_validate({**data, "folder": path.parent.resolve()})
+    except ValidationError as error:
+        raise _explain(path, node, error) from error
+
+
+def schema() -> dict[str, Any]:
+    """The recipe's JSON schema, for editors; the reference page is made from it too."""
+    body = Recipe.model_json_schema()
+    body["properties"].pop("folder", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
+
+
+def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                # An alias can make a file of one kilobyte unfold to gigabytes; a recipe needs none.
+                raise RecipeError(
+                    f"YAML alias *{token.value}",
+                    where=f"{path}:{token.start_mark.line + 1}",
+                    expected="plain values",
+                    remedy="write the value out",
+                )
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"not valid YAML: {error}", where=str(path)) from error
+    if node is None or not isinstance(data, dict):
+        raise RecipeError(
+            "empty, or not a mapping", where=f"{path}:1", expected="keys such as `name:`, `seeds:`, `accept:`"
+        )
+    _refuse_twins(path, node)
+    return node, data
+
+
+def _refuse_twins(path: Path, node: yaml.Node) -> None:
+    """YAML keeps the last of two equal keys in silence; here that is an error."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise RecipeError(f"key `{key.value}` stands twice", where=f"{path}:{key.start_mark.line + 1}")
+            seen.add(key.value)
+            _refuse_twins(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_twins(path, value)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override}", expected="key=value, such as accept=100 or sm.batch_size=8")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise RecipeError(f"--set {override}", expected=f"`{parent}` to be a section")
+        data = child
+    data[last] = yaml.safe_load(value)
+
+
+def _explain(path: Path, node: yaml.Node, error: ValidationError) -> RecipeError:
+    """Turn the first pydantic error into one that names line, key and remedy."""
+    first = error.errors()[0]
+    loc = first["loc"]
+    line, keys = _locate(node, loc)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
+    where = f"{path}:{line}: {key}" if key else f"{path}:{line}"
+    if first["type"] == "extra_forbidden":
+        valid = sorted(_fields(loc[:-1]))
+        near = difflib.get_close_matches(str(loc[-1]), valid, n=1, cutoff=0.5)
+        return RecipeError(
+            "unknown key",
+            where=where,
+            expected=f"one of: {', '.join(valid)}",
+            remedy=f"did you mean `{near[0]}`?" if near else "remove it",
+        )
+    if first["type"] == "missing":
+        return RecipeError("missing", where=where, remedy=f"add `{loc[-1]}:`")
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return RecipeError(f"got {first['input']!r}", where=where, expected=message)
+
+
+def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, list[int | str]]:
+    """The line of the deepest node that `loc` reaches, and `loc` without the tags pydantic adds for unions."""
+    line = node.start_mark.line + 1 if node else 1
+    keys: list[int | str] = []
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == part), None)
+            if found is None:
+                if part not in {"embedded", "transformers", "openai", "scripted"}:
+                    keys.append(part)
+                continue
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        keys.append(part)
+    return line, keys
+
+
+def _fields(loc: tuple[int | str, ...]) -> set[str]:
+    """The keys that are valid in the section at `loc`."""
+    model: Any = Recipe
+    for part in loc:
+        if isinstance(part, str) and part in getattr(model, "model_fields", {}):
+            model = model.model_fields[part].annotation
+        candidates = [candidate for candidate in _models(model)]
+        tagged = [c for c in candidates if "backend" in c.model_fields and part in _backend(c)]
+        model = tagged[0] if tagged else candidates[0] if candidates else model
+    return set(getattr(model, "model_fields", {})) - {"folder"}
+
+
+def _backend(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["backend"].annotation)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models inside an annotation such as tuple[Source, ...] or A | B."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (tuple, Union, types.UnionType, Annotated):
+        return [model for arg in get_args(annotation) for model in _models(arg)]
+    return []

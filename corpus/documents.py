@@ -1,0 +1,228 @@
+"""Documents as seeds: Markdown, plain text, HTML and PDF, cut where their structure allows it.
+
+A document becomes blocks (a heading, a paragraph, a list, a table, a code block), and blocks are packed
+into chunks of at most so many tokens that do not cross a heading of the same or a higher level unless the
+section is tiny. Tables and code blocks are never split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from understudy.corpus.tokens import count_tokens
+from understudy.errors import SeedError
+
+BlockKind = Literal["heading", "prose", "whole"]
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+# A chunk below this is no use alone (a stray heading, a caption): it joins the chunk before it.
+_TINY_TOKENS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a document; `whole` blocks (tables, code) are never split."""
+
+    kind: BlockKind
+    text: str
+    place: str
+    """Line or page, as it stands in a seed's source: `12` or `p3`."""
+    level: int = 0
+    """Of a heading, 1 to 6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive blocks that become one seed."""
+
+    text: str
+    place: str
+    headings: tuple[str, ...]
+    tokens: int
+
+
+def chunks(path: Path, text: str | None, chunk_tokens: int) -> list[Chunk]:
+    """The chunks of one document; `text` is its decoded content (None for PDF).
+
+    Raises:
+        SeedError: for a PDF that cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".pdf":
+        blocks = list(_pdf(path))
+    elif suffix in {".html", ".htm"}:
+        blocks = list(_html(text or ""))
+    elif suffix in {".md", ".markdown"}:
+        blocks = list(_markdown(text or ""))
+    else:
+        blocks = list(_plain(text or ""))
+    return pack(blocks, chunk_tokens)
+
+
+def pack(blocks: list[Block], chunk_tokens: int) -> list[Chunk]:
+    """Join blocks into chunks of at most `chunk_tokens`, except where one whole block is longer."""
+    out: list[Chunk] = []
+    trail: list[tuple[int, str]] = []
+    held: list[Block] = []
+    size = 0
+
+    def flush() -> None:
+        nonlocal held, size
+        if not held:
+            return
+        text = "\n\n".join(block.text for block in held)
+        tokens = count_tokens(text)
+        titles = tuple(title for _, title in trail)
+        if out and (tokens < _TINY_TOKENS):
+            last = out[-1]
+            out[-1] = Chunk(f"{last.text}\n\n{text}", last.place, last.headings, last.tokens + tokens)
+        else:
+            out.append(Chunk(text, held[0].place, titles, tokens))
+        held, size = [], 0
+
+    for block in _split_long(blocks, chunk_tokens):
+        tokens = count_tokens(block.text)
+        if block.kind == "heading":
+            if size >= _TINY_TOKENS:
+                flush()
+            trail = [(level, title) for level, title in trail if level < block.level]
+            trail.append((block.level, block.text.lstrip("# ").strip()))
+        elif size + tokens > chunk_tokens and any(b.kind != "heading" for b in held):
+            flush()
+        held.append(block)
+        size += tokens
+    flush()
+    return out
+
+
+def _split_long(blocks: list[Block], chunk_tokens: int) -> Iterator[Block]:
+    """Cut prose that is longer than a chunk, at sentence ends; without any, at words."""
+    for block in blocks:
+        if block.kind != "prose" or count_tokens(block.text) <= chunk_tokens:
+            yield block
+            continue
+        held: list[str] = []
+        size = 0
+        for sentence in _SENTENCE_END.split(block.text):
+            for part in _words_of(sentence, chunk_tokens):
+                tokens = count_tokens(part)
+                if held and size + tokens > chunk_tokens:
+                    yield Block("prose", " ".join(held), block.place)
+                    held, size = [], 0
+                held.append(part)
+                size += tokens
+        if held:
+            yield Block("prose", " ".join(held), block.place)
+
+
+def _words_of(sentence: str, chunk_tokens: int) -> Iterator[str]:
+    if count_tokens(sentence) <= chunk_tokens:
+        yield sentence
+        return
+    held: list[str] = []
+    size = 0
+    for word in sentence.split():
+        tokens = count_tokens(word)
+        if held and size + tokens > chunk_tokens:
+            yield " ".join(held)
+            held, size = [], 0
+        held.append(word)
+        size += tokens
+    if held:
+        yield " ".join(held)
+
+
+def _markdown(text: str) -> Iterator[Block]:
+    from markdown_it import MarkdownIt
+
+    lines = text.splitlines()
+    start = 0
+    if lines and lines[0] == "---" and "---" in lines[1:]:
+        start = lines.index("---", 1) + 1
+        lines[:start] = [""] * start  # keeps line numbers true
+    parsed = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
+    for token in parsed:
+        if token.level != 0 or token.map is None or token.nesting < 0:
+            continue
+        first, last = token.map
+        source = "\n".join(lines[first:last]).rstrip()
+        if not source or token.type in {"hr", "html_block"} and not source.strip("-* \n"):
+            continue
+        if token.type == "html_block" and source.startswith("<!--"):
+            continue
+        if token.type == "heading_open":
+            yield Block("heading", source, str(first + 1), int(token.tag[1]))
+        elif token.type in {"fence", "code_block", "table_open", "html_block"}:
+            yield Block("whole", source, str(first + 1))
+        elif token.type == "bullet_list_open" or token.type == "ordered_list_open":
+            # A list that holds a code block stays whole; any other may be cut between its lines.
+            yield Block("whole" if "```" in source else "prose", source, str(first + 1))
+        else:
+            yield Block("prose", source, str(first + 1))
+
+
+def _plain(text: str) -> Iterator[Block]:
+    line = 1
+    for part in re.split(r"(\n\s*\n)", text):
+        stripped = part.strip("\n")
+        if stripped.strip():
+            lead = len(part) - len(part.lstrip("\n"))
+            yield Block("prose", stripped, str(line + lead))
+        line += part.count("\n")
+
+
+def _html(text: str) -> Iterator[Block]:
+    from bs4 import BeautifulSoup, Tag
+
+    soup = BeautifulSoup(text, "html.parser")
+    for unwanted in soup(["script", "style", "nav", "template", "noscript"]):
+        unwanted.decompose()
+    kept = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "dl", "pre", "table", "blockquote"]
+    for tag in soup.find_all(kept):
+        if not isinstance(tag, Tag) or tag.find_parent(kept):
+            continue
+        place = str(tag.sourceline or 1)
+        if tag.name == "table":
+            rows = [[c.get_text(" ", strip=True) for c in row.find_all(["td", "th"])] for row in tag.find_all("tr")]
+            if rows:
+                yield Block("whole", markdown_table(rows[0], rows[1:]), place)
+        elif tag.name == "pre":
+            yield Block("whole", f"```\n{tag.get_text().strip(chr(10))}\n```", place)
+        elif tag.name[0] == "h" and tag.name[1:].isdigit():
+            level = int(tag.name[1])
+            yield Block("heading", "#" * level + " " + tag.get_text(" ", strip=True), place, level)
+        elif tag.name in {"ul", "ol"}:
+            items = [item.get_text(" ", strip=True) for item in tag.find_all("li", recursive=False)]
+            yield Block("prose", "\n".join(f"- {item}" for item in items), place)
+        elif content := re.sub(r"\s+", " ", tag.get_text(" ")).strip():
+            yield Block("prose", content, place)
+
+
+def _pdf(path: Path) -> Iterator[Block]:
+    import pypdf
+
+    remedy = "repair or re-export the file, remove its password, or leave it out of the folder"
+    try:
+        pages = [page.extract_text() for page in pypdf.PdfReader(path, strict=False).pages]
+    except Exception as error:  # pypdf raises many kinds on a damaged file; each means the same to the user
+        raise SeedError(f"unreadable PDF: {error}", where=str(path), remedy=remedy) from error
+    if not any(text.strip() for text in pages):
+        raise SeedError(
+            "PDF holds no text", where=str(path), remedy="run OCR on it first, or leave it out of the folder"
+        )
+    for number, text in enumerate(pages, start=1):
+        for block in _plain(text):
+            yield Block("prose", re.sub(r"\s*\n\s*", " ", block.text), f"p{number}")
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; bars and line breaks inside cells are escaped."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    return "\n".join([line(header), "|" + " --- |" * len(header), *map(line, rows)])

@@ -1,0 +1,255 @@
+"""The run folder: a corpus that `datasets.load_dataset(folder)` opens, and the ledger behind it.
+
+    corpus/
+    ├── README.md          dataset card: accounting, method, models, licences
+    ├── data/              accepted examples, train-*.parquet and test-*.parquet
+    ├── rejected/  duplicates/  failed/      what was not kept, with its reason
+    ├── traces/            the SM calls behind each shard
+    ├── index/             signatures and embeddings of what passed the gate
+    ├── recipe.json        the recipe as it was resolved
+    ├── report.json        the accounting and the measures
+    └── ledger.db          the truth; a file it does not list is not part of the corpus
+
+Drafts are committed in plan order, a shard at a time: files first, durable, then one ledger transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from understudy import __version__
+from understudy.corpus import rows
+from understudy.corpus.accounting import Accounting
+from understudy.corpus.ledger import Draft, File, Ledger, storage_errors
+from understudy.corpus.readers import read_sources
+from understudy.errors import RunFolderError
+from understudy.nouns import Call, Example, Seed, address
+from understudy.recipe import Recipe
+
+_HOMES = {"rejected": "rejected", "duplicate": "duplicates", "failed": "failed"}
+INDEX = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("example", pa.string()),
+        ("text", pa.string()),
+        ("signature", pa.list_(pa.uint64())),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
+
+
+class RunFolder:
+    """One run's output folder, owned by this process (or read beside its owner)."""
+
+    def __init__(self, path: Path, ledger: Ledger, recipe: Recipe) -> None:
+        self.path = path
+        self.ledger = ledger
+        self.recipe = recipe
+
+    @classmethod
+    def start(cls, path: Path, recipe: Recipe, plan_version: str) -> RunFolder:
+        """Open the folder to run in it: a new one is filled with the recipe's seeds, an old one resumed.
+
+        A new folder appears whole or not at all: it is built beside its place and renamed.
+
+        Raises:
+            RunFolderError: when it belongs to another recipe, is locked, damaged, or not a corpus.
+            SeedError: when a seed cannot be read; nothing is then left behind.
+        """
+        if path.exists() and not path.is_dir():
+            raise RunFolderError("is a file", where=str(path), expected="a folder for the corpus")
+        if path.is_dir() and any(path.iterdir()):
+            return cls._resume(path, recipe, plan_version)
+        building = path.with_name(f".{path.name}.{os.getpid()}.new")
+        with storage_errors(path):
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            try:
+                meta = {"recipe": recipe.model_dump_json(), "plan": plan_version, "code": __version__,
+                        "home": str(recipe.folder)}  # fmt: skip
+                ledger = Ledger.create(building / "ledger.db", meta)
+                shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
+                ledger.register(shuffled, recipe.test_share)
+                ledger.close()
+                path.mkdir(exist_ok=True)
+                os.rename(building, path)  # replaces an empty folder
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        return cls._resume(path, recipe, plan_version)
+
+    @classmethod
+    def _resume(cls, path: Path, recipe: Recipe, plan_version: str) -> RunFolder:
+        ledger = Ledger.open(path / "ledger.db")
+        try:
+            if ledger.meta("plan") != plan_version:
+                changes = _changes(json.loads(ledger.meta("recipe")), recipe.model_dump(mode="json"))
+                raise RunFolderError(
+                    "holds the corpus of another recipe: " + ("; ".join(changes) or "an agent's prompt or a model changed"),
+                    where=str(path),
+                    remedy="give another folder with --out, or undo the change",
+                )
+            folder = cls(path, ledger, recipe)
+            folder._check_files()
+            ledger.set_meta(recipe=recipe.model_dump_json(), home=str(recipe.folder))
+        except BaseException:
+            ledger.close()
+            raise
+        return folder
+
+    @classmethod
+    def read(cls, path: Path) -> RunFolder:
+        """Open the folder for reading only, also while a run is writing it."""
+        if not path.is_dir():
+            raise RunFolderError(
+                "no such corpus folder", where=str(path), remedy="check the path, or make one with `understudy run`"
+            )
+        ledger = Ledger.open(path / "ledger.db", own=False)
+        recipe = Recipe.model_validate({**json.loads(ledger.meta("recipe")), "folder": Path(ledger.meta("home"))})
+        return cls(path, ledger, recipe)
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self.ledger.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_files(self) -> None:
+        """Committed files must be there; files the ledger does not list are left-overs of a crash."""
+        listed = {file.name: file for file in self.ledger.files()}
+        for name, file in listed.items():
+            path = self.path / name
+            size = path.stat().st_size if path.exists() else None
+            if size != file.bytes:
+                raise RunFolderError(
+                    "is missing" if size is None else f"has {size} bytes",
+                    where=str(path),
+                    expected=f"the committed file of {file.bytes} bytes, sha256 {file.sha256[:12]}…",
+                    remedy="restore it from a copy of the folder",
+                )
+        for home in ("data", *_HOMES.values(), "traces", "index"):
+            for path in (self.path / home).glob("*"):
+                if f"{home}/{path.name}" not in listed:
+                    path.unlink()
+
+    def commit(
+        self, examples: Sequence[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
+    ) -> list[Draft]:
+        """Commit finished drafts, in plan order, as the next shard.
+
+        Args:
+            examples: (turn, example) pairs.
+            seeds: the seeds of these examples with their splits, by id.
+            index: rows of what they added to the gate's indexes.
+        """
+        shard = self.ledger.next_shard()
+        calls: dict[str, Call] = {}
+        drafts: list[Draft] = []
+        for turn, example in examples:
+            tokens = 0
+            for key in example.calls:
+                # A call that two drafts share is paid by the first of them in plan order.
+                call, rolled = self.ledger.call(key) if key not in calls else (None, None)
+                if call is not None and rolled is None:
+                    calls[key] = call
+                    tokens += sum(call.usage.values())
+            drafts.append(Draft(turn, example, tokens))
+        grouped: dict[str, list[dict[str, Any]]] = {}
+        for draft in drafts:
+            seed, split = seeds[draft.example.seed]
+            status = draft.example.status
+            name = f"data/{split}-" if status == "accepted" else f"{_HOMES[status]}/"
+            grouped.setdefault(name, []).append(rows.example_row(draft.example, seed, draft.tokens))
+        files = [
+            rows.write(self.path, f"{name}{shard:05d}.parquet", shard, pa.Table.from_pylist(group, schema=rows.EXAMPLE))
+            for name, group in grouped.items()
+        ]
+        if calls:
+            table = pa.Table.from_pylist([rows.call_row(call) for call in calls.values()], schema=rows.CALL)
+            files.append(rows.write(self.path, rows.segment(shard), shard, table))
+        if index:
+            table = pa.Table.from_pylist(index, schema=INDEX)
+            files.append(rows.write(self.path, f"index/{shard:05d}.parquet", shard, table))
+        self.ledger.commit(shard, drafts, files, list(calls))
+        return drafts
+
+    def examples(self, status: str = "accepted", split: str | None = None) -> Iterator[Example]:
+        """Committed examples of one status, in plan order within each split."""
+        for row in self.rows(status, split):
+            yield rows.example(row)
+
+    def rows(self, status: str = "accepted", split: str | None = None) -> Iterator[dict[str, Any]]:
+        """The same as plain rows."""
+        prefix = f"data/{split or ''}" if status == "accepted" else f"{_HOMES[status]}/"
+        return rows.read(self.path, self.ledger.files(), prefix)
+
+    def index_rows(self) -> Iterator[dict[str, Any]]:
+        """What passed the gate in this corpus, in plan order."""
+        return rows.read(self.path, self.ledger.files(), "index/")
+
+    def find(self, prefix: str) -> tuple[Example, dict[str, Any]]:
+        """A committed example by its id or the start of it.
+
+        Raises:
+            RunFolderError: when no id, or more than one, starts so.
+        """
+        found = self.ledger.draft_ids(prefix)
+        if len(found) != 1:
+            some = ", ".join(id[:12] for id, _, _ in self.ledger.draft_ids(status="accepted", limit=3))
+            raise RunFolderError(
+                f"{'no example' if not found else 'more than one example'} has an id that starts with {prefix!r}",
+                where=str(self.path),
+                expected=f"an id such as {some}" if some else None,
+                remedy="list ids with `understudy traces FOLDER`",
+            )
+        id, status, _ = found[0]
+        row = next(row for row in self.rows(status) if row["id"] == id)
+        return rows.example(row), row
+
+    def call(self, key: str) -> Call | None:
+        """A journaled call, wherever it lies now."""
+        call, shard = self.ledger.call(key)
+        return rows.read_call(self.path, shard, key) if shard is not None else call
+
+    def accounting(self) -> Accounting:
+        """The closed books."""
+        return Accounting.of(self.ledger, self.recipe)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small file of the folder (card, report) in one step."""
+        path = self.path / name
+        with storage_errors(path):
+            rows.write_durably(path.with_name(f".{name}.tmp"), path, text.encode("utf-8"))
+
+    @property
+    def digest(self) -> str:
+        """Hash of the committed data files: two corpora with the same one hold the same bytes."""
+        return address([(file.name, file.sha256) for file in self.ledger.files() if file.name.startswith("data/")])
+
+    @property
+    def files(self) -> list[File]:
+        """The committed files."""
+        return self.ledger.files()
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], at: str = "") -> list[str]:
+    """The recipe keys that differ, as `key: old -> new`."""
+    out = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        name = f"{at}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            out += _changes(before, after, f"{name}.")
+        elif before != after and name not in {"accept", "in_flight", "name", "license", "draws_per_seed"}:
+            out.append(f"{name}: {before} -> {after}")
+    return [change for change in out if not change.startswith(("training.", "budget."))]

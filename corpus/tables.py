@@ -1,0 +1,136 @@
+"""Tables as rows: CSV, JSONL, Parquet and Hugging Face dataset folders.
+
+Each reader yields `(place, row)`, the place being a line or row number for error messages and lineage.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import SeedError
+
+Row = dict[str, Any]
+
+
+def rows(path: Path, text: str | None) -> Iterator[tuple[str, Row]]:
+    """The rows of one table file or dataset folder; `text` is the decoded content of .csv and .jsonl.
+
+    Raises:
+        SeedError: naming file, line and column.
+    """
+    suffix = path.suffix.lower()
+    if suffix in {".csv", ".tsv"}:
+        yield from _csv(path, text or "", "\t" if suffix == ".tsv" else ",")
+    elif suffix in {".jsonl", ".ndjson"}:
+        yield from _jsonl(path, text or "")
+    else:
+        yield from _arrow(path)
+
+
+def _csv(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, Row]]:
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+                _check_header(path, reader.line_num, header)
+                continue
+            if len(cells) != len(header):
+                raise SeedError(
+                    f"row has {len(cells)} fields, the header has {len(header)}",
+                    where=f"{path}:{reader.line_num}",
+                    expected=f"one field each for {', '.join(header)}",
+                    remedy="quote fields that hold the delimiter, or fill the missing ones",
+                )
+            yield str(reader.line_num), dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise SeedError(f"not valid CSV: {error}", where=f"{path}:{reader.line_num}") from error
+
+
+def _check_header(path: Path, line: int, header: list[str]) -> None:
+    twins = {name for name in header if header.count(name) > 1}
+    if twins or "" in header:
+        raise SeedError(
+            f"column names are {'repeated: ' + ', '.join(sorted(twins)) if twins - {''} else 'missing'}",
+            where=f"{path}:{line}",
+            expected="a first line with a name of its own for each column",
+        )
+    if all(_is_number(name) for name in header):
+        raise SeedError(
+            "the first line holds numbers only, so the file seems to have no header",
+            where=f"{path}:{line}",
+            expected="column names",
+            remedy="add a first line that names the columns",
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _jsonl(path: Path, text: str) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise SeedError(f"not valid JSON: {error}", where=f"{path}:{number}") from error
+        if not isinstance(row, dict):
+            raise SeedError(
+                f"a JSON {type(row).__name__}", where=f"{path}:{number}", expected="one JSON object per line"
+            )
+        yield str(number), row
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def is_dataset_folder(path: Path) -> bool:
+    """Whether a folder was written by `datasets` (`save_to_disk`) or is laid out like a Hub dataset."""
+    return path.is_dir() and (
+        any((path / name).is_file() for name in ("dataset_dict.json", "state.json", "dataset_info.json"))
+        or any((path / "data").glob("*.parquet"))
+    )
+
+
+def dataset_files(path: Path) -> list[Path]:
+    """The Arrow and Parquet files of a dataset folder."""
+    if any((path / "data").glob("*.parquet")):
+        return sorted((path / "data").glob("*.parquet"))
+    return sorted(p for p in path.rglob("*") if p.suffix in {".arrow", ".parquet"} and not p.name.startswith("cache-"))
+
+
+def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        if path.suffix == ".parquet":
+            batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(batch_size=1024)
+        else:  # `save_to_disk` writes the stream format, older tools the file format
+            source = pa.memory_map(str(path))
+            try:
+                batches = iter(pa.ipc.open_stream(source))
+            except pa.ArrowInvalid:
+                file = pa.ipc.open_file(source)
+                batches = (file.get_batch(i) for i in range(file.num_record_batches))
+        for batch in batches:
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
+    except (pa.ArrowException, OSError) as error:
+        raise SeedError(f"unreadable after row {number}: {error}", where=str(path)) from error

@@ -1,0 +1,52 @@
+"""The gate inside the graph: drafts pass in plan order, so the earliest of a pair of twins stays.
+
+Drafts reach the gate in any order; each waits until every earlier one has passed or dropped out. Since
+drafts start in plan order, the earliest one under way never waits, and the result is that of a run with one
+draft at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from understudy.dedup.pair import Match, PairIndex
+
+
+class Gate:
+    """Admits instructions turn by turn."""
+
+    def __init__(self, index: PairIndex, first_turn: int) -> None:
+        self._index = index
+        self._next = first_turn
+        self._passed: set[int] = set()
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._rows: dict[int, dict[str, Any]] = {}
+
+    async def admit(self, turn: int, key: str, text: str) -> Match | None:
+        """Wait for this turn, then say which earlier text is near this one, if any."""
+        if turn != self._next:
+            self._waiting[turn] = asyncio.get_running_loop().create_future()
+            await self._waiting[turn]
+        # Embedding takes milliseconds of CPU; off the loop, so that replies keep flowing.
+        match, row = await asyncio.to_thread(self._index.offer, key, text)
+        if match is None:
+            self._rows[turn] = row
+        self.leave(turn)
+        return match
+
+    def leave(self, turn: int) -> None:
+        """A draft has passed, or ended before it came here; safe to say twice."""
+        if turn < self._next:
+            return
+        self._passed.add(turn)
+        while self._next in self._passed:
+            self._passed.discard(self._next)
+            self._next += 1
+        waiting = self._waiting.pop(self._next, None)
+        if waiting and not waiting.done():
+            waiting.set_result(None)
+
+    def take_row(self, turn: int) -> dict[str, Any] | None:
+        """What this turn added to the index, to be committed with its draft."""
+        return self._rows.pop(turn, None)

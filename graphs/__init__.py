@@ -1,0 +1,10 @@
+"""The LangGraph state machine that makes one draft, and the runner that drives it over many seeds.
+
+`pipeline.py` composes the nodes of `nodes.py` by the routing rules of `routes.py`; `state.py` says what flows;
+`runner.py` keeps many drafts in flight and commits them in plan order. Read `pipeline.py` first.
+"""
+
+from understudy.graphs.pipeline import build_graph
+from understudy.graphs.runner import Outcome, Progress, generate, run
+
+__all__ = ["Outcome", "Progress", "build_graph", "generate", "run"]

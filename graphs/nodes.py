@@ -1,0 +1,222 @@
+"""The nodes: each reads the state, lets at most one kind of agent speak, and returns what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from understudy.agents import Agent, Judgement, Spoken, Unusable
+from understudy.errors import EngineRefused
+from understudy.evals import Pair, quality, verdicts
+from understudy.graphs.state import Context, Draft, State
+from understudy.nouns import Example, Persona, Verdict, address
+
+Update = dict[str, Any]
+Node = Callable[[State, Runtime[Context]], Awaitable[Update]]
+
+
+def counted(node: Node) -> Node:
+    """A reply that cannot be read, or a request the engine refuses, ends the draft with its reason."""
+
+    @wraps(node)
+    async def guarded(state: State, runtime: Runtime[Context]) -> Update:
+        try:
+            return await node(state, runtime)
+        except Unusable as error:
+            failed = {"status": "failed", "reason": f"parse: {error.agent}"}
+            return failed | {"path": (error.agent,), "calls": error.calls}
+        except EngineRefused as error:
+            return {"status": "failed", "reason": f"engine: {error.message.split(':')[0]}"}
+
+    return guarded
+
+
+async def _ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
+    calls = state.get("calls", ())
+    persona = state.get("persona")
+    if agent.prompt.family != "persona":
+        values["persona"] = persona.text if persona else ""
+    return await agent.ask(
+        runtime.context.caller,
+        state["seed"],
+        state["draw"],
+        state.get("passage"),
+        parent=calls[-1] if calls else None,
+        **values,
+    )
+
+
+@counted
+async def persona(state: State, runtime: Runtime[Context]) -> Update:
+    """Infer a persona from the seed, or draw one from the set."""
+    context = runtime.context
+    rng = context.rng(state, "persona")
+    able = context.catalog.of("persona", state["seed"].kind)
+    members = context.personas.personas if context.personas else ()
+    share = context.recipe.personas.inferred if members else 1.0
+    if able and rng.random() < share:
+        agent = rng.choice(able)
+        said = await _ask(state, runtime, agent)
+        return {"persona": Persona.of(said.value), "path": (agent.name,), "calls": said.calls}
+    if not members:
+        return {"persona": None}
+    name = context.personas.name if context.personas else ""
+    return {"persona": rng.choice(members), "path": (f"persona-set/{name}",)}
+
+
+@counted
+async def transform(state: State, runtime: Runtime[Context]) -> Update:
+    """Recast the seed in another form, or leave it as it is: one chance among the forms."""
+    agents = runtime.context.catalog.of("transform", state["seed"].kind)
+    chosen = runtime.context.rng(state, "transform").choice([None, *agents])
+    if chosen is None:
+        return {"passage": None, "path": ("transform/identity",)}
+    said = await _ask(state, runtime, chosen)
+    return {"passage": said.value, "path": (chosen.name,), "calls": said.calls}
+
+
+@counted
+async def instruct(state: State, runtime: Runtime[Context]) -> Update:
+    """Write one instruction about the material."""
+    agents = runtime.context.catalog.of("instruct", state["seed"].kind)
+    agent = runtime.context.rng(state, "instruct").choice(agents)
+    said = await _ask(state, runtime, agent)
+    return {"instruction": said.value, "asked_by": agent, "path": (agent.name,), "calls": said.calls}
+
+
+async def gate(state: State, runtime: Runtime[Context]) -> Update:
+    """Meet near-duplicates before anything more is paid for them."""
+    key = draft_key(state)
+    match = await runtime.context.gate.admit(state["turn"], key, state["instruction"])
+    if match is None:
+        return {}
+    how = "same words" if match.by == "minhash" else "same meaning"
+    return {"status": "duplicate", "reason": how, "parents": (match.key,), "verdicts": (_twin(match),)}
+
+
+def _twin(match: Any) -> Verdict:
+    return Verdict(f"dedup/{match.by}", False, round(match.similarity, 6), f"like {match.key}")
+
+
+def draft_key(state: State) -> str:
+    """The name of a draft in the gate: what it will be called is not known before it is finished."""
+    return address("draft", state["seed"].id, state["draw"])
+
+
+@counted
+async def answer(state: State, runtime: Runtime[Context]) -> Update:
+    """Answer the instruction from the material."""
+    agents = runtime.context.catalog.of("answer", state["seed"].kind)
+    agent = runtime.context.rng(state, "answer").choice(agents)
+    try:
+        said = await _ask(state, runtime, agent, instruction=state["instruction"])
+    except Unusable as error:
+        if "draft" in state:  # the edited instruction found no answer; the draft before it stands
+            return {"answer": "", "path": (error.agent,), "calls": error.calls}
+        raise
+    return {"answer": said.value, "path": (agent.name,), "calls": said.calls}
+
+
+async def weigh(state: State, runtime: Runtime[Context]) -> Update:
+    """Keep an edit only if it changed something and lowers no score; go on only if it raised one."""
+    best = state.get("draft")
+    pair = _pair(state, state["instruction"], state["answer"])
+    draft = Draft(pair.instruction, pair.answer, quality(pair, runtime.context.recipe.verify))
+    if best is None:
+        return {"draft": draft, "round": 0, "improved": True}
+    changed = (draft.instruction, draft.answer) != (best.instruction, best.answer)
+    if not state["answer"] or not changed or draft.quality < best.quality:
+        return {"instruction": best.instruction, "answer": best.answer, "improved": False}
+    return {"draft": draft, "improved": draft.quality > best.quality}
+
+
+async def suggest(state: State, runtime: Runtime[Context]) -> Update:
+    """Say how the draft could be better."""
+    agents = runtime.context.catalog.of("refine", state["seed"].kind)
+    agent = runtime.context.rng(state, f"refine:{state['round']}").choice(agents)
+    update: Update = {"round": state["round"] + 1, "editor": agent, "path": (f"{agent.name}:suggest",)}
+    try:
+        said = await _ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
+    except Unusable as error:
+        return update | {"improved": False, "calls": error.calls}
+    return update | {"suggestion": said.value, "calls": said.calls}
+
+
+async def edit(state: State, runtime: Runtime[Context]) -> Update:
+    """Apply the suggestion."""
+    agent = state["editor"]
+    update: Update = {"path": (f"{agent.name}:edit",)}
+    try:
+        said = await _ask(
+            state, runtime, agent, editor=True, instruction=state["instruction"], answer=state["answer"],
+            suggestion=state["suggestion"],
+        )  # fmt: skip
+    except Unusable as error:
+        return update | {"improved": False, "calls": error.calls}
+    return update | {"calls": said.calls, str(agent.prompt.edits): said.value}
+
+
+@counted
+async def verify(state: State, runtime: Runtime[Context]) -> Update:
+    """The rules first; if they pass, the judges, until one says no."""
+    context = runtime.context
+    draft = state["draft"]
+    found = verdicts(_pair(state, draft.instruction, draft.answer), context.recipe.verify)
+    failed = [verdict for verdict in found if not verdict.passed]
+    path: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    for judge in () if failed else context.catalog.of("judge", state["seed"].kind):
+        try:
+            said = await _ask(state, runtime, judge, instruction=draft.instruction, answer=draft.answer)
+        except Unusable as error:
+            return {"status": "failed", "reason": f"parse: {judge.name}", "verdicts": found,
+                    "path": (*path, judge.name), "calls": calls + error.calls}  # fmt: skip
+        word: Judgement = said.value
+        found += (Verdict(judge.name, word.passes, float(word.passes), word.reason),)
+        path, calls = (*path, judge.name), calls + said.calls
+        if not word.passes:
+            failed = [found[-1]]
+            break
+    fate: Update = {"status": "rejected", "reason": failed[0].by} if failed else {"status": "accepted", "reason": None}
+    return fate | {"verdicts": found, "path": path, "calls": calls}
+
+
+async def commit(state: State, runtime: Runtime[Context]) -> Update:
+    """Close the draft as an example; the runner writes it when its turn comes."""
+    seed = state["seed"]
+    draft = state.get("draft")
+    instruction = draft.instruction if draft else state.get("instruction")
+    messages = []
+    if instruction:
+        asked_by = state["asked_by"]
+        content = f"{seed.content}\n\n{instruction}" if asked_by.prompt.attach else instruction
+        messages.append({"role": "user", "content": content})
+        if draft:
+            messages.append({"role": "assistant", "content": draft.answer})
+    payload = {"messages": messages} if messages else {}
+    found = state.get("verdicts", ())
+    example = Example(
+        id=Example.address("chat", payload, seed.id, state["draw"]),
+        kind="chat",
+        payload=payload,
+        seed=seed.id,
+        draw=state["draw"],
+        persona=state.get("persona"),
+        parents=state.get("parents", ()),
+        path=state.get("path", ()),
+        calls=state.get("calls", ()),
+        scores={verdict.by: verdict.score for verdict in found if verdict.score is not None},
+        verdicts=found,
+        status=state["status"],
+        reason=state["reason"],
+    )
+    return {"example": example}
+
+
+def _pair(state: State, instruction: str, answer: str) -> Pair:
+    asked_by = state["asked_by"].prompt
+    material = f"{state['seed'].content}\n{state.get('passage') or ''}"
+    return Pair(instruction, answer, material, asked_by.attach, asked_by.task)

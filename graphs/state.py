@@ -1,0 +1,71 @@
+"""What flows through the graph for one draft, and what its nodes may use."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated, TypedDict
+
+from understudy.agents import Agent, Catalog
+from understudy.dedup import Gate
+from understudy.models.caller import Caller
+from understudy.nouns import Example, Persona, Seed, Status, Verdict
+from understudy.personas import PersonaSet
+from understudy.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An instruction with its answer, and how good the rules find it."""
+
+    instruction: str
+    answer: str
+    quality: float
+
+
+class State(TypedDict, total=False):
+    """One draft on its way from seed to example; nodes return only what they change."""
+
+    seed: Seed
+    draw: int
+    """Which draw of its seed this is."""
+    turn: int
+    """Its place in the plan."""
+    persona: Persona | None
+    passage: str | None
+    """The seed recast; None when it is used as it is."""
+    asked_by: Agent
+    """The instruct agent, which knows whether the seed must be attached."""
+    instruction: str
+    """The instruction being worked on: the first one, or an edit that is not adopted yet."""
+    answer: str
+    draft: Draft
+    """The best so far."""
+    suggestion: str
+    editor: Agent
+    round: int
+    improved: bool
+    path: Annotated[tuple[str, ...], operator.add]
+    calls: Annotated[tuple[str, ...], operator.add]
+    parents: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    status: Status
+    """Set as soon as the draft's fate is known; the graph then goes to `commit`."""
+    reason: str | None
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What nodes need, handed to them by LangGraph's runtime."""
+
+    recipe: Recipe
+    catalog: Catalog
+    personas: PersonaSet | None
+    caller: Caller
+    gate: Gate
+
+    def rng(self, state: State, stage: str) -> Random:
+        """Randomness for one stage of one draft: the same whatever else runs beside it."""
+        return Random(f"{self.recipe.seed}:{state['seed'].id}:{state['draw']}:{stage}")  # noqa: S311

