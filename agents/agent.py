@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.agents.replies import REPLIES, Mismatch
+from understudy.models import Constraint
 from understudy.models.caller import Caller
 from understudy.nouns import Messages, Seed
 from understudy.prompt import Prompt
@@ -19,7 +21,7 @@ class Spoken:
     calls: tuple[str, ...]
 
 
-class Unusable(Exception):  # noqa: N818 - an outcome that is counted, not an error
+class Unusable(Exception):
     """An agent's reply could not be read, twice."""
 
     def __init__(self, agent: str, why: str, calls: tuple[str, ...]) -> None:
@@ -63,16 +65,27 @@ class Agent:
             Unusable: when the first reply and the one after the error was shown both do not parse.
         """
         reply = REPLIES[self.prompt.reply]
+        # A refine file's pattern is for what its editor writes, not for the suggestion.
+        pattern = self.prompt.pattern if editor or self.prompt.editor is None else None
+        constraint = Constraint("regex", pattern) if pattern else reply.constraint
         messages = self.messages(seed, passage, editor=editor, **values)
         keys: tuple[str, ...] = ()
         why = ""
         for attempt in range(2):
             call = await caller.call(
-                self.name, messages, self.prompt.sampling, reply.constraint, (draw, attempt), keys[-1] if keys else parent
+                self.name,
+                messages,
+                self.prompt.sampling,
+                constraint,
+                (draw, attempt),
+                keys[-1] if keys else parent,
             )
             keys += (call.key,)
             try:
-                return Spoken(reply.read(call.reply or "", call.error == "truncated"), keys)
+                value = reply.read(call.reply or "", call.error == "truncated")
+                if pattern and not re.fullmatch(pattern, value):
+                    raise Mismatch(f"it must have the form /{pattern}/")
+                return Spoken(value, keys)
             except Mismatch as error:
                 why = str(error)
                 messages = (

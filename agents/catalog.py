@@ -100,7 +100,9 @@ def _load(path: Path, family: Family) -> Prompt:
     prompt = Prompt.load(path)
     for field, given, wanted in (("name", prompt.name, path.stem), ("family", prompt.family, family)):
         if given != wanted:
-            raise PromptError(f"got `{given}`", where=f"{path}: {field}", expected=f"`{wanted}`, as the file's place says")
+            raise PromptError(
+                f"got `{given}`", where=f"{path}: {field}", expected=f"`{wanted}`, as the file's place says"
+            )
     reply = REPLIES.get(prompt.reply)
     if reply is None or family not in reply.families:
         able = ", ".join(reply.name for reply in REPLIES.values() if family in reply.families)

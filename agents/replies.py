@@ -41,7 +41,9 @@ class ReplyType:
     read: Callable[[str, bool], Any]
 
 
-_LABEL = re.compile(r"^\s*(?:\*\*)?(?:question|answer|instruction|rewritten|persona|reply|summary)(?:\*\*)?\s*:\s*", re.I)
+_LABEL = re.compile(
+    r"^\s*(?:\*\*)?(?:question|answer|instruction|rewritten|persona|reply|summary)(?:\*\*)?\s*:\s*", re.I
+)
 _SENTENCE = re.compile(r"[.!?…][\"')\]]?(?=\s|$)|```\s*$|\n")
 
 

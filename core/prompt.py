@@ -7,6 +7,7 @@ the seed once. Seed text is only ever a value: it is never parsed as a template.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,7 +34,7 @@ VARIABLES: dict[str, frozenset[str]] = {
     "judge": frozenset({"kind", "persona", "instruction", "answer"}),
 }
 
-_ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+_ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 
 
 class Sampling(BaseModel):
@@ -60,6 +61,9 @@ class Prompt(BaseModel):
     """Seed kinds it can work on."""
     reply: str
     """Name of the reply type in `understudy.agents.replies`."""
+    pattern: str | None = None
+    """A regular expression that the whole reply must match; of a refine pair, the editor's. It holds decoding
+    where the engine can, which makes a small SM ask questions; elsewhere a reply that misses it is re-asked."""
     sampling: Sampling = Sampling()
     attach: bool = False
     """Instruct agents: the instruction refers to the seed, so the example carries the seed as context."""
@@ -113,6 +117,10 @@ class Prompt(BaseModel):
                 where=f"{self.file}: family",
                 expected="`edits: instruction` or `edits: answer`, and a second template after `--- editor ---`",
             )
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: pattern") from error
         allowed = VARIABLES[self.family]
         for label, body in (("task", self.task), ("editor", self.editor or "")):
             try:

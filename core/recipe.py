@@ -30,9 +30,11 @@ class Source(Strict):
     path: str
     """File or folder, relative to the recipe."""
     kind: Literal["auto", "text", "table", "code"] = "auto"
-    """`auto` goes by file name: .md .txt .html .pdf are text; .csv .jsonl .parquet and dataset folders are tables (or text, with `text_field`); source files are code."""
+    """`auto` goes by file name: .md .txt .html .pdf are text; .csv .jsonl .parquet and dataset folders are tables
+    (or text, with `text_field`); source files are code."""
     text_field: str | None = None
-    """For .csv, .jsonl, .parquet and dataset folders: the column that holds a document; each row is then a text seed."""
+    """For .csv, .jsonl, .parquet and dataset folders: the column that holds a document; each row is then a text
+    seed."""
     chunk_tokens: int = Field(220, ge=32, le=8000)
     """Longest chunk of a document, in tokens. A table or code block is never split, so it may be longer."""
     rows_per_seed: int = Field(4, ge=1, le=50)
@@ -151,7 +153,8 @@ class Verify(Strict):
     """Fewest words in an answer."""
     max_words: int = Field(400, ge=1)
     min_grounding: float | None = Field(0.25, ge=0, le=1)
-    """Least share of the answer's content words that the seed, passage or instruction holds; null switches it off."""
+    """Least share of content words, of a passage, an instruction or an answer, that occur in what it was made from;
+    null switches these rules off."""
 
 
 class Training(Strict):
@@ -360,7 +363,7 @@ def _fields(loc: tuple[int | str, ...]) -> set[str]:
     for part in loc:
         if isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
-        candidates = [candidate for candidate in _models(model)]
+        candidates = _models(model)
         tagged = [c for c in candidates if "backend" in c.model_fields and part in _backend(c)]
         model = tagged[0] if tagged else candidates[0] if candidates else model
     return set(getattr(model, "model_fields", {})) - {"folder"}

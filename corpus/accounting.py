@@ -53,14 +53,14 @@ class Accounting:
         Raises:
             AccountingError: when they do not balance.
         """
-        seeds = {state: 0 for state in ("done", "failed", "pending")} | dict(ledger.tally("seeds", "state"))
-        drafts = {status: 0 for status in _HOME} | dict(ledger.tally("drafts", "status"))
+        seeds = dict.fromkeys(("done", "failed", "pending"), 0) | dict(ledger.tally("seeds", "state"))
+        drafts = dict.fromkeys(_HOME, 0) | dict(ledger.tally("drafts", "status"))
         reasons = {
             f"{status}: {reason}": count
             for status, reason, count in ledger.tally("drafts", "status", "reason")
             if status != "accepted"
         }
-        agents = {agent: AgentCost(*rest) for agent, *rest in ledger.call_usage()}
+        agents = {agent: AgentCost(calls, p, c, s) for agent, calls, p, c, s in ledger.call_usage()}
         prompt = sum(cost.prompt_tokens for cost in agents.values())
         completion = sum(cost.completion_tokens for cost in agents.values())
         by_status = ledger.tokens_of_drafts()

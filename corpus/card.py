@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from huggingface_hub import DatasetCardData
 
@@ -27,7 +28,12 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
     accepted = books.drafts["accepted"]
     names = [file.name for file in folder.files]
     configs = []
-    for home, config in (("data", "default"), ("rejected", "rejected"), ("duplicates", "duplicates"), ("failed", "failed")):
+    for home, config in (
+        ("data", "default"),
+        ("rejected", "rejected"),
+        ("duplicates", "duplicates"),
+        ("failed", "failed"),
+    ):
         splits = {"train": "train-", "test": "test-"} if home == "data" else {"train": ""}
         listed = [
             {"split": split, "path": f"{home}/{stem}*.parquet"}
@@ -35,7 +41,9 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
             if any(name.startswith(f"{home}/{stem}") for name in names)
         ]
         if listed:
-            configs.append({"config_name": config, "data_files": listed} | ({"default": True} if home == "data" else {}))
+            configs.append(
+                {"config_name": config, "data_files": listed} | ({"default": True} if home == "data" else {})
+            )
     front = DatasetCardData(
         license=recipe.license,
         pretty_name=recipe.name,
@@ -78,6 +86,8 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
     return "\n\n".join(sections) + "\n"
 
 
-def _table(header: list[str], body: list[list[object]] | list[tuple[str, int]]) -> str:
+def _table(header: list[str], body: Sequence[Sequence[object]]) -> str:
     lines = [header, ["---"] * len(header), *([str(cell) for cell in row] for row in body)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )

@@ -150,7 +150,7 @@ def _markdown(text: str) -> Iterator[Block]:
             continue
         first, last = token.map
         source = "\n".join(lines[first:last]).rstrip()
-        if not source or token.type in {"hr", "html_block"} and not source.strip("-* \n"):
+        if not source or (token.type in {"hr", "html_block"} and not source.strip("-* \n")):
             continue
         if token.type == "html_block" and source.startswith("<!--"):
             continue

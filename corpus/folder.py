@@ -91,7 +91,8 @@ class RunFolder:
             if ledger.meta("plan") != plan_version:
                 changes = _changes(json.loads(ledger.meta("recipe")), recipe.model_dump(mode="json"))
                 raise RunFolderError(
-                    "holds the corpus of another recipe: " + ("; ".join(changes) or "an agent's prompt or a model changed"),
+                    "holds the corpus of another recipe: "
+                    + ("; ".join(changes) or "an agent's prompt or a model changed"),
                     where=str(path),
                     remedy="give another folder with --out, or undo the change",
                 )

@@ -232,7 +232,9 @@ class Ledger:
         row = self._db.execute("SELECT status, shard FROM drafts WHERE id = ?", (id,)).fetchone()
         return (str(row[0]), int(row[1])) if row else None
 
-    def draft_ids(self, prefix: str = "", status: str | None = None, limit: int = 20) -> list[tuple[str, str, str | None]]:
+    def draft_ids(
+        self, prefix: str = "", status: str | None = None, limit: int = 20
+    ) -> list[tuple[str, str, str | None]]:
         """Drafts as (id, status, reason), by id prefix and status, in plan order."""
         query = "SELECT id, status, reason FROM drafts WHERE substr(id, 1, ?) = ? AND (? IS NULL OR status = ?)"
         values = (len(prefix), prefix, status, status, limit)

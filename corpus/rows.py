@@ -183,7 +183,9 @@ def segment(shard: int) -> str:
     return f"traces/{shard:05d}.parquet"
 
 
-def read(folder: Path, files: Sequence[File], prefix: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read(
+    folder: Path, files: Sequence[File], prefix: str, columns: list[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows of the committed files whose names start with `prefix`, a batch at a time."""
     for file in files:
         if file.name.startswith(prefix):

@@ -14,6 +14,4 @@ _LETTERS_PER_TOKEN = 8
 
 def count_tokens(text: str) -> int:
     """An estimate of the number of BPE tokens in `text`."""
-    return sum(
-        -(-len(piece) // _LETTERS_PER_TOKEN) if piece[0].isalpha() else 1 for piece in _PIECE.findall(text)
-    )
+    return sum(-(-len(piece) // _LETTERS_PER_TOKEN) if piece[0].isalpha() else 1 for piece in _PIECE.findall(text))

@@ -23,7 +23,8 @@ class SemanticIndex:
 
         One text at a time: in a batch, the padding of its neighbours would change its last digits.
         """
-        return self.embedder.embed([text])[0]
+        vector: Matrix = self.embedder.embed([text])[0]
+        return vector
 
     def nearest(self, vector: Matrix) -> tuple[str, float] | None:
         """The key and cosine of the closest vector above the threshold."""

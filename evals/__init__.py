@@ -5,6 +5,16 @@ A rule is a plain function in the tuple `RULES`; adding one is one function, one
 
 from understudy.evals.diversity import measures
 from understudy.evals.interval import Interval, paired_bootstrap
-from understudy.evals.rules import RULES, Pair, quality, verdicts
+from understudy.evals.rules import INSTRUCTION_RULES, RULES, Pair, faithful_passage, quality, verdicts
 
-__all__ = ["RULES", "Interval", "Pair", "measures", "paired_bootstrap", "quality", "verdicts"]
+__all__ = [
+    "INSTRUCTION_RULES",
+    "RULES",
+    "Interval",
+    "Pair",
+    "faithful_passage",
+    "measures",
+    "paired_bootstrap",
+    "quality",
+    "verdicts",
+]

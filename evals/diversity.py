@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from understudy.models import Embedder
+from understudy.models.embedder import Matrix
 
 _WORD = re.compile(r"\w+")
 # Measures that compare all pairs look at this many examples, evenly spread; the figure is stable well before.
@@ -48,7 +49,7 @@ def distinct(texts: list[list[str]], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def vendi(vectors: np.ndarray) -> float:  # type: ignore[type-arg]
+def vendi(vectors: Matrix) -> float:
     """The effective number of different items: exp of the entropy of the similarity matrix's spectrum.
 
     For unit vectors X of shape (n, d) the non-zero eigenvalues of XXᵀ/n are those of XᵀX/n, so the cost

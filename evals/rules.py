@@ -29,10 +29,10 @@ Rule = Callable[[Pair, Verify], Verdict | None]
 _WORD = re.compile(r"\w+")
 # Words that say nothing about the subject: sharing them is no sign of grounding.
 _STOP = frozenset(
-    "a about after all also an and any are as at be because been being but by can could did do does for from had "
-    "has have he her his how i if in into is it its like may more most must no not of on one only or other our "
-    "out over she should so some such than that the their them then there these they this those to up use used "
-    "using was we were what when where which who why will with would you your".split()
+    """a about after all also an and any are as at be because been being but by can could did do does for from had
+    has have he her his how i if in into is it its like may more most must no not of on one only or other our out
+    over she should so some such than that the their them then there these they this those to up use used using
+    was we were what when where which who why will with would you your""".split()  # noqa: SIM905
 )
 _POINTING = re.compile(
     r"\b(?:the|this|that|above|given|provided|following)\s+(?:text|passage|article|excerpt|paragraph|document|"
@@ -60,26 +60,35 @@ def grounding(pair: Pair, limits: Verify) -> Verdict | None:
     said = _content(pair.answer)
     known = _content(pair.material) | _content(pair.instruction)
     score = len(said & known) / len(said) if said else 1.0
-    strange = ", ".join(sorted(said - known)[:6])
-    return Verdict("rule/grounding", score >= limits.min_grounding, round(score, 4), f"not in the seed: {strange}")
+    evidence = f"not in the seed: {_some(said - known)}"
+    return Verdict("rule/grounding", score >= limits.min_grounding, round(score, 4), evidence)
 
 
 def repetition(pair: Pair, limits: Verify) -> Verdict:
     """The answer does not go round in circles: at most a third of its 4-grams are repeats."""
-    words = [word.casefold() for word in pair.answer.split()]
+    words = _words(pair.answer)
     grams = list(zip(*(words[i:] for i in range(4)), strict=False))
     score = len(set(grams)) / len(grams) if grams else 1.0
-    return Verdict("rule/repetition", score >= 2 / 3, round(score, 4), f"{len(grams) - len(set(grams))} repeated 4-grams")
+    return Verdict(
+        "rule/repetition", score >= 2 / 3, round(score, 4), f"{len(grams) - len(set(grams))} repeated 4-grams"
+    )
 
 
 def echo(pair: Pair, limits: Verify) -> Verdict:
-    """The answer is not the instruction again, and the instruction is not the agent's own task."""
-    asked, said = _WORD.findall(pair.instruction.casefold()), _WORD.findall(pair.answer.casefold())
-    parrots = set(said) <= set(asked) and len(said) > 3
-    told = set(_WORD.findall(pair.task.casefold()))
-    hands_on = bool(told) and len(set(asked) & told) / len(set(asked) or {""}) > 0.8
-    evidence = "the answer repeats the instruction" if parrots else "the instruction repeats the task" if hands_on else None
-    return Verdict("rule/echo", not (parrots or hands_on), float(not (parrots or hands_on)), evidence)
+    """The answer is not the instruction again."""
+    asked, said = set(_words(pair.instruction)), _words(pair.answer)
+    parrots = len(said) > 3 and set(said) <= asked
+    return Verdict("rule/echo", not parrots, float(not parrots), "repeats the instruction" if parrots else None)
+
+
+def on_topic(pair: Pair, limits: Verify) -> Verdict | None:
+    """Enough of what the instruction adds to the agent's own task occurs in the material."""
+    if limits.min_grounding is None:
+        return None
+    own = _content(pair.instruction) - _content(pair.task)
+    score = len(own & _content(pair.material)) / len(own) if own else 0.0
+    evidence = f"not in the seed: {_some(own - _content(pair.material))}" if own else "repeats the agent's task"
+    return Verdict("rule/on-topic", score >= limits.min_grounding, round(score, 4), evidence)
 
 
 def self_contained(pair: Pair, limits: Verify) -> Verdict:
@@ -94,12 +103,24 @@ def in_role(pair: Pair, limits: Verify) -> Verdict:
     return Verdict("rule/in-role", hit is None, float(hit is None), f"says {hit.group(0)!r}" if hit else None)
 
 
-RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, repetition, grounding)
+# What can be said of an instruction alone is said before its answer is paid for.
+INSTRUCTION_RULES: tuple[Rule, ...] = (in_role, self_contained, on_topic)
+RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, on_topic, repetition, grounding)
 
 
-def verdicts(pair: Pair, limits: Verify) -> tuple[Verdict, ...]:
+def verdicts(pair: Pair, limits: Verify, rules: tuple[Rule, ...] = RULES) -> tuple[Verdict, ...]:
     """What every rule says; a rule that is switched off says nothing."""
-    return tuple(verdict for rule in RULES if (verdict := rule(pair, limits)))
+    return tuple(verdict for rule in rules if (verdict := rule(pair, limits)))
+
+
+def faithful_passage(passage: str, seed: str, limits: Verify) -> Verdict | None:
+    """A seed recast in another form still speaks of what the seed speaks of."""
+    if limits.min_grounding is None:
+        return None
+    said = _content(passage)
+    score = len(said & _content(seed)) / len(said) if said else 0.0
+    evidence = f"not in the seed: {_some(said - _content(seed))}"
+    return Verdict("rule/passage", score >= limits.min_grounding, round(score, 4), evidence)
 
 
 def quality(pair: Pair, limits: Verify) -> float:
@@ -108,8 +129,16 @@ def quality(pair: Pair, limits: Verify) -> float:
     return sum(scores) / len(scores)
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _some(words: set[str]) -> str:
+    return ", ".join(sorted(words)[:6]) or "nothing"
+
+
 def _content(text: str) -> set[str]:
-    return {_stem(word) for word in _WORD.findall(text.casefold()) if word not in _STOP}
+    return {_stem(word) for word in _words(text) if word not in _STOP}
 
 
 def _stem(word: str) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 
 from understudy.agents import Agent, Judgement, Spoken, Unusable
 from understudy.errors import EngineRefused
-from understudy.evals import Pair, quality, verdicts
+from understudy.evals import INSTRUCTION_RULES, Pair, faithful_passage, quality, verdicts
 from understudy.graphs.state import Context, Draft, State
 from understudy.nouns import Example, Persona, Verdict, address
 
 Update = dict[str, Any]
-Node = Callable[[State, Runtime[Context]], Awaitable[Update]]
+
+
+class Node(Protocol):
+    """What LangGraph calls."""
+
+    async def __call__(self, state: State, runtime: Runtime[Context]) -> Update:
+        """The changes to the state."""
+        ...
 
 
 def counted(node: Node) -> Node:
@@ -75,7 +81,9 @@ async def transform(state: State, runtime: Runtime[Context]) -> Update:
     if chosen is None:
         return {"passage": None, "path": ("transform/identity",)}
     said = await _ask(state, runtime, chosen)
-    return {"passage": said.value, "path": (chosen.name,), "calls": said.calls}
+    update: Update = {"passage": said.value, "path": (chosen.name,), "calls": said.calls}
+    verdict = faithful_passage(said.value, state["seed"].content, runtime.context.recipe.verify)
+    return update | (_rejected((verdict,)) if verdict and not verdict.passed else {})
 
 
 @counted
@@ -84,7 +92,10 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
     agents = runtime.context.catalog.of("instruct", state["seed"].kind)
     agent = runtime.context.rng(state, "instruct").choice(agents)
     said = await _ask(state, runtime, agent)
-    return {"instruction": said.value, "asked_by": agent, "path": (agent.name,), "calls": said.calls}
+    update: Update = {"instruction": said.value, "asked_by": agent, "path": (agent.name,), "calls": said.calls}
+    pair = _pair({**state, "asked_by": agent}, said.value, "")
+    found = verdicts(pair, runtime.context.recipe.verify, INSTRUCTION_RULES)
+    return update | (_rejected(found) if not all(verdict.passed for verdict in found) else {})
 
 
 async def gate(state: State, runtime: Runtime[Context]) -> Update:
@@ -165,7 +176,7 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     context = runtime.context
     draft = state["draft"]
     found = verdicts(_pair(state, draft.instruction, draft.answer), context.recipe.verify)
-    failed = [verdict for verdict in found if not verdict.passed]
+    failed = not all(verdict.passed for verdict in found)
     path: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     for judge in () if failed else context.catalog.of("judge", state["seed"].kind):
@@ -178,10 +189,16 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
         found += (Verdict(judge.name, word.passes, float(word.passes), word.reason),)
         path, calls = (*path, judge.name), calls + said.calls
         if not word.passes:
-            failed = [found[-1]]
+            failed = True
             break
-    fate: Update = {"status": "rejected", "reason": failed[0].by} if failed else {"status": "accepted", "reason": None}
-    return fate | {"verdicts": found, "path": path, "calls": calls}
+    if failed:
+        return _rejected(found) | {"path": path, "calls": calls}
+    return {"status": "accepted", "reason": None, "verdicts": found, "path": path, "calls": calls}
+
+
+def _rejected(found: tuple[Verdict, ...]) -> Update:
+    first = next(verdict for verdict in found if not verdict.passed)
+    return {"status": "rejected", "reason": first.by, "verdicts": found}
 
 
 async def commit(state: State, runtime: Runtime[Context]) -> Update:

@@ -35,6 +35,9 @@ from understudy.recipe import Recipe
 
 # A shard's drafts are replayed from the journal after a crash; this bounds that work and the memory it takes.
 SHARD_DRAFTS = 64
+# What a draft is taken to cost until some have been finished.
+_FIRST_GUESS_CALLS = 8
+_FIRST_GUESS_TOKENS = 350
 _LONGEST_PATH = 200  # LangGraph's step limit for one draft; the refine loop is bounded by the recipe
 
 
@@ -144,15 +147,15 @@ class _Run:
         self.folder = folder
         self.journal = Journal(folder.ledger, folder.path)
         seeds = folder.ledger.count_seeds()
-        self.first = self.settled = self.launched = folder.ledger.next_turn()
+        first = self.settled = self.launched = folder.ledger.next_turn()
         self.turns = seeds * recipe.draws_per_seed
         limits = recipe.dedup
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
         self._restore(admitted)
-        self.gate = Gate(admitted, self.first)
+        self.gate = Gate(admitted, first)
         self.caller = Caller(sm, self.journal, Budget(recipe.budget.tokens, recipe.budget.seconds), recipe.seed)
-        self.caller.budget.spent_tokens = sum(use[2] + use[3] for use in folder.ledger.call_usage())
+        self.caller.resume(folder.ledger.call_usage())
         self.context = Context(recipe, catalog, personas, self.caller, self.gate)
         self.graph = build_graph()
         self.progress = Progress(recipe.accept, seeds, self.turns)
@@ -165,6 +168,8 @@ class _Run:
         self.shard_index: list[dict[str, Any]] = []
         self.ended: tuple[str, str] | None = None
         self.room = asyncio.Event()
+        self.done = 0
+        self.done_calls = 0
 
     def _restore(self, admitted: PairIndex) -> None:
         """Fill the indexes with what earlier corpora and earlier sittings hold."""
@@ -233,6 +238,13 @@ class _Run:
                 self.room.clear()
                 await self.room.wait()
                 continue
+            if not self._affordable():
+                if not self.progress.in_flight:
+                    self._end("budget", "what is left of the budget would not see another draft through")
+                    return
+                self.room.clear()
+                await self.room.wait()
+                continue
             turn = self.launched
             self.launched += 1
             draw, position = divmod(turn, self.progress.seeds)
@@ -248,9 +260,22 @@ class _Run:
                 return
             finally:
                 self.progress.in_flight -= 1
+            self.done += 1
+            self.done_calls += len(done["calls"])
             self.gate.leave(turn)
             self.finished[turn] = (seed, split, done)  # type: ignore[assignment]
             await self._settle()
+
+    def _affordable(self) -> bool:
+        """Whether the token budget can be expected to see one more draft through."""
+        budget = self.caller.budget
+        if budget.tokens is None:
+            return True
+        a_call = budget.spent_tokens / self.caller.answered if self.caller.answered else _FIRST_GUESS_TOKENS
+        a_draft = a_call * (self.done_calls / self.done if self.done else _FIRST_GUESS_CALLS)
+        under_way = budget.spent_tokens - self.done * a_draft
+        still_to_pay = max(0.0, self.progress.in_flight * a_draft - max(0.0, under_way))
+        return budget.spent_tokens + still_to_pay + a_draft <= budget.tokens
 
     async def _settle(self) -> None:
         """Give every draft whose turn has come its place in the shard."""
@@ -332,5 +357,3 @@ def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in caught:
             loop.remove_signal_handler(number)
-
-

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from understudy.corpus.journal import Journal
@@ -13,7 +13,7 @@ from understudy.nouns import Call, Messages, address
 from understudy.prompt import Sampling
 
 
-class BudgetReached(Exception):  # noqa: N818 - the end of a run, not an error
+class BudgetReached(Exception):
     """The next call would not fit the budget; the run ends with what it has."""
 
 
@@ -55,10 +55,18 @@ class Caller:
         self.sm = sm
         self.budget = budget
         self.made = 0
-        """Calls that went to the engine, replayed ones not counted."""
+        """Calls that went to the engine in this sitting, replayed ones not counted."""
+        self.answered = 0
+        """Calls that the journal holds, of all sittings."""
         self.generated_tokens = 0
         self._journal = journal
         self._run_seed = run_seed
+
+    def resume(self, usage: Iterable[tuple[str, int, int, int, float]]) -> None:
+        """Take over what earlier sittings spent, as `Ledger.call_usage` tells it."""
+        for _, calls, prompt, completion, _ in usage:
+            self.answered += calls
+            self.budget.spent_tokens += prompt + completion
 
     async def call(
         self,
@@ -105,6 +113,7 @@ class Caller:
             finally:
                 self.budget.settle(reserved, used)
             self.made += 1
+            self.answered += 1
             self.generated_tokens += completion
             return Call(
                 key=key,
@@ -120,10 +129,3 @@ class Caller:
             )
 
         return await self._journal.call(key, make)
-
-    async def __aenter__(self) -> Caller:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.shield(self.sm.aclose())
-        self._journal.close()

@@ -48,11 +48,13 @@ def embedded_path() -> Path:
 
 def _convert(source: Path, path: Path) -> None:
     sys.stderr.write(f"Preparing {NAME} for first use (about a minute, kept in {path.parent})\n")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the reader of GGUF files shows a bar of its own
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     building = path.with_name(f".{path.name}.{os.getpid()}")
     building.mkdir(parents=True, exist_ok=True)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class SentenceTransformers:
         self.path = path
         self.name = name
         self.dimensions = dimensions
-        self._model: object | None = None
+        self._model: Any = None
 
     def embed(self, texts: list[str]) -> Matrix:
         """Shape (len(texts), dimensions)."""
@@ -62,9 +62,7 @@ class SentenceTransformers:
 
             logging.disable_progress_bar()
             self._model = SentenceTransformer(str(self.path), device="cpu", local_files_only=True)
-        vectors = self._model.encode(  # type: ignore[attr-defined]
-            texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
-        )
+        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(vectors, dtype=np.float32)
 
 

@@ -7,7 +7,7 @@ import os
 import random
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, SecretStr
 
 from understudy.errors import EngineRefused, EngineTransient, ModelError
 from understudy.models.sm import SM, Capabilities, Constraint, Reply
@@ -45,7 +45,11 @@ class Endpoint(SM):
 
         endpoint = cls(settings=settings)
         endpoint._client = ChatOpenAI(
-            base_url=settings.base_url, model=settings.model, api_key=key, max_retries=0, timeout=settings.timeout_s
+            base_url=settings.base_url,
+            model=settings.model,
+            api_key=SecretStr(key),
+            max_retries=0,
+            timeout=settings.timeout_s,
         )
         endpoint._slots = asyncio.Semaphore(settings.max_concurrency)
         return endpoint
@@ -74,7 +78,9 @@ class Endpoint(SM):
                 listed = await self._client.root_async_client.models.list()
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             name = self.settings.api_key_env or "sm.api_key_env (not set)"
-            raise ModelError("the endpoint refused the key", where=self.settings.base_url, remedy=f"check {name}") from error
+            raise ModelError(
+                "the endpoint refused the key", where=self.settings.base_url, remedy=f"check {name}"
+            ) from error
         except openai.NotFoundError:
             return  # some servers have no list of models
         except (openai.OpenAIError, TimeoutError) as error:

@@ -1,6 +1,6 @@
 """Any Hugging Face causal LM in a folder, on this machine, batched.
 
-Requests that wait together are decoded together, longest prompts first, each row with its own sampler seed,
+Requests that wait together are decoded together, those of like length first, each row with its own sampler seed,
 temperature, length limit and grammar. In float32 a reply does not depend on its neighbours beyond rounding:
 noise is drawn per token id from the row's own generator, so only a near-tie could fall another way.
 """
@@ -27,7 +27,7 @@ from understudy.prompt import Sampling
 _TOP = 256
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Request:
     prompt: str
     tokens: int
@@ -48,6 +48,7 @@ class Local(SM):
 
     _waiting: list[_Request] = PrivateAttr(default_factory=list)
     _batching: bool = PrivateAttr(default=False)
+    _batcher: asyncio.Task[None] | None = PrivateAttr(default=None)
     _thread: ThreadPoolExecutor = PrivateAttr(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="sm")
     )
@@ -108,8 +109,7 @@ class Local(SM):
         self._waiting.append(waiting)
         if not self._batching:
             self._batching = True
-            task = loop.create_task(self._batch())
-            task.add_done_callback(lambda t: t.exception())  # failures reach the requests themselves
+            self._batcher = loop.create_task(self._batch())
         return await waiting.reply
 
     async def _batch(self) -> None:
@@ -118,10 +118,14 @@ class Local(SM):
             while self._waiting:
                 await asyncio.sleep(0.01)  # lets requests that are a few steps away join
                 self._waiting = [request for request in self._waiting if not request.reply.done()]
-                self._waiting.sort(key=lambda request: -request.tokens)
-                batch, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
-                if not batch:
+                if not self._waiting:
                     continue
+                # The longest-waiting request, and those whose replies may be about as long: a batch takes as
+                # many steps as its longest reply.
+                first = self._waiting[0].sampling.max_tokens
+                close = sorted(self._waiting, key=lambda request: abs(request.sampling.max_tokens - first))
+                batch = close[: self.batch_size]
+                self._waiting = [request for request in self._waiting if request not in batch]
                 try:
                     replies = await loop.run_in_executor(self._thread, self._decode, batch)
                 except Exception as error:  # a torch failure belongs to the requests, not to this loop
@@ -156,7 +160,9 @@ class Local(SM):
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"cannot be loaded: {error}", where=self.path) from error
         if self._tokenizer.chat_template is None:
-            raise ModelError("its tokenizer has no chat template", where=self.path, expected="an instruction-tuned model")
+            raise ModelError(
+                "its tokenizer has no chat template", where=self.path, expected="an instruction-tuned model"
+            )
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model = model.to(device).eval()
@@ -221,6 +227,8 @@ class Local(SM):
     async def aclose(self) -> None:
         """End the decoding in progress and the thread."""
         self._stop.set()
+        if self._batcher is not None:
+            self._batcher.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 

@@ -22,9 +22,7 @@ async def open_sm(recipe: Recipe) -> SM:
         case TransformersSM():
             from understudy.models.local import Local
 
-            return Local.open(
-                recipe.path(spec.path), batch_size=spec.batch_size, device=spec.device, dtype=spec.dtype
-            )
+            return Local.open(recipe.path(spec.path), batch_size=spec.batch_size, device=spec.device, dtype=spec.dtype)
         case OpenAISM():
             from understudy.models.endpoint import Endpoint
 

@@ -7,9 +7,6 @@ words, drawn by the call's seed. The last is a function of the call key alone, l
 from __future__ import annotations
 
 import asyncio
-import json
-import random
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +14,7 @@ from pydantic import PrivateAttr
 
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import EngineRefused
+from understudy.models.improvise import improvise
 from understudy.models.sm import SM, Capabilities, Constraint, Reply
 from understudy.nouns import Messages
 from understudy.prompt import Sampling
@@ -67,15 +65,3 @@ class Scripted(SM):
             text = improvise(messages, seed, constraint)
         prompt = sum(count_tokens(message["content"]) for message in messages)
         return Reply(text, prompt, count_tokens(text), False)
-
-
-def improvise(messages: Messages, seed: int, constraint: Constraint | None) -> str:
-    """A reply in the words of the request, drawn by `seed`, in the form the constraint asks for."""
-    rng = random.Random(seed)  # noqa: S311
-    words = re.findall(r"[A-Za-z]{3,}", messages[-1]["content"]) or ["nothing"]
-    sentence = " ".join(rng.choice(words) for _ in range(rng.randint(12, 20))).capitalize()
-    if constraint is None or constraint.kind == "regex":
-        return sentence + "?"
-    fields = constraint.value.get("properties", {})
-    values = {"boolean": rng.random() < 0.9, "string": sentence + "."}
-    return json.dumps({name: values.get(kind.get("type"), sentence) for name, kind in fields.items()})

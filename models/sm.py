@@ -74,7 +74,7 @@ class SM(BaseChatModel):
             EngineRefused: when the same request would fail again.
         """
 
-    async def aclose(self) -> None:  # noqa: B027 - most engines hold nothing
+    async def aclose(self) -> None:
         """Let go of what the engine holds."""
 
     @property

@@ -1,10 +1,10 @@
 """Reading persona sets.
 
-    name: everyday
-    description: People of many trades and ages.
-    license: Apache-2.0
-    personas:
-      - A ward nurse who explains test results to worried families.
+name: everyday
+description: People of many trades and ages.
+license: Apache-2.0
+personas:
+  - A ward nurse who explains test results to worried families.
 """
 
 from __future__ import annotations

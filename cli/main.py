@@ -1,0 +1,68 @@
+"""The command and its verbs; errors become messages and exit codes here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from understudy.cli import evaluate, graph, init, personas, report, run, traces, train
+
+app = typer.Typer(
+    name="understudy",
+    help="Turn a few seeds into a training corpus, and the corpus into a small model.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(init.init)
+app.command()(personas.personas)
+app.command()(run.run)
+app.command()(traces.traces)
+app.command()(report.report)
+app.command()(train.train)
+app.command(name="eval")(evaluate.evaluate)
+app.command()(graph.graph)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from understudy import __version__
+
+        typer.echo(f"understudy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    # Progress bars and network look-ups of libraries are not ours to show or make.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("LANGSMITH_TRACING", "false")
+    if debug:
+        os.environ["UNDERSTUDY_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command; an error of ours is printed, not traced, and sets the exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        raise SystemExit(130) from None
+    except Exception as error:
+        from understudy.errors import UnderstudyError
+
+        if os.environ.get("UNDERSTUDY_DEBUG") or not isinstance(error, UnderstudyError):
+            raise
+        sys.stderr.write(f"Error: {error}\n")
+        raise SystemExit(error.exit_code) from None

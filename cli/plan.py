@@ -1,0 +1,88 @@
+"""What `understudy run --dry-run` shows: the seeds, the cast, and the cost, without calling a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from statistics import mean
+
+from understudy.cli.screen import console, plain_table
+from understudy.recipe import Recipe
+
+
+def show_plan(recipe: Recipe, out: Path) -> None:
+    """Read the seeds, load the cast, and price the run.
+
+    Raises:
+        UserError: for whatever the run itself would stop at before its first call.
+    """
+    from understudy.agents import load_catalog
+    from understudy.corpus.readers import read_sources, unread
+    from understudy.corpus.tokens import count_tokens
+    from understudy.personas import load_set
+
+    screen = console()
+    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
+    kinds: Counter[str] = Counter()
+    lengths: list[int] = []
+    per_source: Counter[int] = Counter()
+    for index, seed in read_sources(recipe):
+        kinds[seed.kind] += 1
+        per_source[index] += 1
+        lengths.append(seed.meta["tokens"])
+    catalog.check(set(kinds))  # type: ignore[arg-type]
+
+    table = plain_table("seeds from", "kind", "seeds", "left aside", words=2)
+    for index, source in enumerate(recipe.seeds):
+        aside = unread(source, recipe.path(source.path))
+        table.add_row(source.path, source.kind, str(per_source[index]), str(len(aside)))
+    screen.print(table)
+    for source in recipe.seeds:
+        for path in unread(source, recipe.path(source.path))[:5]:
+            screen.print(f"  left aside, of no kind that is read: {path}", style="dim")
+
+    # A draft pays each agent one prompt (system text, seed, passage, task) and one reply.
+    seed_tokens = mean(lengths)
+    system = count_tokens(next(iter(catalog)).system)
+    roles = {
+        "persona": recipe.personas.inferred if personas else 1.0,
+        "transform": 0.9, "instruct": 1.0, "answer": 1.0 + recipe.refine_rounds / 2,
+        "refine": 2.0 * recipe.refine_rounds, "judge": float(len(catalog.agents["judge"])),
+    }  # fmt: skip
+    cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
+    total_in = total_out = calls = 0.0
+    for family, times in roles.items():
+        agents = catalog.agents[family]  # type: ignore[index]
+        if not agents or not times:
+            continue
+        per = 1.0 if family == "judge" else times
+        prompt = system + seed_tokens + mean(count_tokens(a.prompt.task) for a in agents)
+        prompt += 90 if family not in {"persona", "transform"} else 0  # the passage and what has been written so far
+        reply = 0.6 * mean(a.prompt.sampling.max_tokens for a in agents)
+        count = len(agents) if family == "judge" else per
+        calls += count
+        total_in, total_out = total_in + count * prompt, total_out + count * reply
+        cast.add_row(family, str(len(agents)), f"{count:.1f}", f"{count * (prompt + reply):,.0f}")
+    screen.print(cast)
+
+    drafts_least = recipe.accept
+    drafts_most = len(lengths) * recipe.draws_per_seed
+    per_draft = total_in + total_out
+    price = (total_in * recipe.sm.price_in + total_out * recipe.sm.price_out) / 1e6
+    screen.print(f"SM: {recipe.sm.backend}   personas: {personas.name if personas else 'inferred only'}   out: {out}")
+    screen.print(
+        f"Goal: {recipe.accept} accepted, from {len(lengths)} seeds ({', '.join(f'{n} {k}' for k, n in kinds.items())})"
+    )
+    for label, drafts in (("if every draft is accepted", drafts_least), ("if all draws are needed", drafts_most)):
+        money = f", cost {drafts * price:.4f}" if price else ""
+        screen.print(
+            f"  {label}: {drafts} drafts, {drafts * calls:,.0f} calls, {drafts * per_draft:,.0f} tokens{money}"
+        )
+    if recipe.budget.tokens:
+        screen.print(f"  the budget stops it at {recipe.budget.tokens:,} tokens")
+    if drafts_most < recipe.accept:
+        screen.print(
+            f"[yellow]The goal cannot be met:[/] {drafts_most} drafts at most; raise `draws_per_seed` or add seeds."
+        )
+    screen.print("These are estimates from the prompts' lengths; no model was called and nothing was written.")

@@ -1,0 +1,131 @@
+"""`understudy run`: generate a corpus, or say what that would take."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from understudy.cli.screen import clock, console, default_out, plain_table
+
+if TYPE_CHECKING:
+    from understudy.graphs import Outcome, Progress
+    from understudy.recipe import Recipe
+
+# Without a terminal, one line now and then is enough for a log.
+_LOG_EVERY_S = 15.0
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, one YAML file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The corpus folder; default: runs/ beside the recipe.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and cost; call no model.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as accept=100.")
+    ] = None,
+) -> None:
+    """Generate a corpus from a recipe; run again to resume."""
+    from understudy.recipe import load_recipe
+
+    loaded = load_recipe(recipe, tuple(settings or ()))
+    folder = out or default_out(recipe)
+    if dry_run:
+        from understudy.cli.plan import show_plan
+
+        show_plan(loaded, folder)
+        return
+    from understudy.graphs import run as generate
+
+    console().print(f"[bold]{loaded.name}[/]: {loaded.accept} accepted examples into {folder}")
+    with _Watch() as watch:
+        outcome = generate(loaded, folder, watch)
+    _summary(loaded, outcome, recipe, out)
+    if outcome.ended == "interrupted":
+        raise typer.Exit(130)
+    if outcome.ended != "goal":
+        raise typer.Exit(5)
+
+
+class _Watch:
+    """Shows progress: a live line in a terminal, else a plain line now and then."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._console = console()
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> _Watch:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the run stands."""
+        if self._console.is_terminal:
+            self._live.update(line(progress))
+        elif time.monotonic() - self._last > _LOG_EVERY_S:
+            self._last = time.monotonic()
+            typer.echo(line(progress))
+
+
+def line(progress: Progress) -> str:
+    """One line of at most 80 columns in ordinary runs."""
+    counts = progress.counts
+    settled = sum(counts.values())
+    return (
+        f"{counts['accepted']}/{progress.goal} accepted  {counts['rejected']} rejected  "
+        f"{counts['duplicate']} dup  {counts['failed']} failed  "
+        f"{min(settled, progress.seeds)}/{progress.seeds} seeds  "
+        f"{progress.tokens / 1000:.1f}k tok  {progress.tokens_per_s:.0f} tok/s  ETA {clock(progress.eta_s)}"
+    )
+
+
+def _summary(recipe: Recipe, outcome: Outcome, path: Path, out: Path | None) -> None:
+    screen = console()
+    books = outcome.books
+    words = {"goal": "[green]done[/]", "interrupted": "[yellow]stopped[/]"}
+    screen.print(f"{words.get(outcome.ended, '[yellow]ended early[/]')}: {outcome.detail}")
+    table = plain_table("", "seeds", "drafts", "SM tokens")
+    for row in _rows(books):
+        table.add_row(*row)
+    screen.print(table)
+    if books.drafts["accepted"]:
+        cost = f", cost {books.cost:.4f}" if books.cost else ""
+        screen.print(f"{books.tokens / books.drafts['accepted']:,.0f} SM tokens per accepted example{cost}")
+    lost = sorted(books.reasons.items(), key=lambda item: -item[1])
+    for reason, count in lost[:6]:
+        screen.print(f"  {count:5d}  {reason}", style="dim")
+    if len(lost) > 6:
+        screen.print(f"         and {len(lost) - 6} more reasons: understudy report {outcome.folder}", style="dim")
+    again = f"understudy run {path}" + (f" --out {out}" if out else "")
+    if outcome.ended == "interrupted":
+        screen.print(f"Nothing is lost. To go on: [bold]{again}[/]")
+    elif outcome.ended == "budget":
+        screen.print(f"To go on, raise `budget` in the recipe and run again: [bold]{again}[/]")
+    elif outcome.ended == "turns":
+        screen.print(
+            f"{books.drafts['accepted']} of {recipe.accept} were accepted. To go on, raise `draws_per_seed` or add "
+            f"seeds, and run again: [bold]{again}[/]"
+        )
+    screen.print(f"\nNext:\n  understudy report {outcome.folder}\n  understudy traces {outcome.folder}")
+    if outcome.ended == "goal":
+        screen.print(f"  understudy train  {outcome.folder} --out vm")
+
+
+def _rows(books: Any) -> list[tuple[str, str, str, str]]:
+    tokens = books.tokens_by_status
+    rows = [(state, str(count), "", "") for state, count in books.seeds.items()]
+    rows += [(status, "", str(count), f"{tokens.get(status, 0):,}") for status, count in books.drafts.items()]
+    rows.append(("unfinished drafts", "", "", f"{tokens['unfinished']:,}"))
+    rows.append(("all", str(sum(books.seeds.values())), str(sum(books.drafts.values())), f"{books.tokens:,}"))
+    return rows

@@ -1,0 +1,50 @@
+"""What verbs share on the screen: the console, the folder a recipe writes to, and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Corpus = Annotated[Path, typer.Argument(help="A corpus folder, as `understudy run` writes it.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def console() -> Console:
+    """Standard output, with colour where it is a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def plain_table(*columns: str, words: int = 1) -> Table:
+    """A borderless table that fits 80 columns; the first `words` columns hold words, the others figures."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < words else "right", overflow="fold")
+    return table
+
+
+def default_out(recipe: Path) -> Path:
+    """Where a recipe's corpus goes when no folder is named: `runs/` beside the recipe."""
+    return recipe.parent / "runs" / recipe.stem
+
+
+def clock(seconds: float | None) -> str:
+    """A duration for people: 45s, 3m20s, 2h05m."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

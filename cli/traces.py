@@ -1,0 +1,97 @@
+"""`understudy traces`: one example's way from seed to verdict, or the list of examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from understudy.cli.screen import AsJson, Corpus, console, plain_table
+
+if TYPE_CHECKING:
+    from understudy.traces import Story
+
+
+def traces(
+    corpus: Corpus,
+    example: Annotated[
+        str | None, typer.Argument(help="An example's id, or the start of it.", show_default=False)
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="List only accepted, rejected, duplicate or failed.")] = None,
+    limit: Annotated[int, typer.Option(help="How many to list.")] = 20,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Show whole prompts, not only their tasks.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print one example's way from seed to verdict as a tree."""
+    import json
+
+    from understudy.corpus import RunFolder
+    from understudy.errors import UserError
+
+    if status not in {None, "accepted", "rejected", "duplicate", "failed"}:
+        raise UserError(f"--status {status}", expected="accepted, rejected, duplicate or failed")
+    if example is not None:
+        from understudy.traces import story
+
+        told = story(corpus, example)
+        if as_json:
+            typer.echo(json.dumps(told.as_dict(), ensure_ascii=False, indent=2))
+        else:
+            _tree(told, prompts)
+        return
+    with RunFolder.read(corpus) as folder:
+        found = folder.ledger.draft_ids(status=status, limit=limit)
+        total = sum(count for state, count in folder.ledger.tally("drafts", "status") if status in (None, state))
+    if as_json:
+        typer.echo(json.dumps([{"id": i, "status": s, "reason": r} for i, s, r in found]))
+        return
+    table = plain_table("example", "status", "reason", words=3)
+    for id, state, reason in found:
+        table.add_row(id[:12], state, reason or "")
+    console().print(table)
+    console().print(
+        f"{len(found)} of {total}. One of them: understudy traces {corpus} {found[0][0][:12] if found else 'ID'}"
+    )
+
+
+def _tree(told: Story, prompts: bool) -> None:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    example = told.example
+    colour = {"accepted": "green", "rejected": "red", "duplicate": "yellow", "failed": "red"}[example.status]
+    root = Tree(
+        Text.assemble(("example ", "bold"), example.id, "  ", (example.status, colour), f"  {example.reason or ''}")
+    )
+    seed = root.add(Text.assemble(("seed ", "bold"), f"{told.seed.kind}  {told.seed.source}  {told.seed.id[:12]}"))
+    seed.add(Text(_short(told.seed.content, 400)))
+    persona = example.persona
+    root.add(Text.assemble(("persona ", "bold"), persona.text if persona else "none"))
+    root.add(Text.assemble(("path ", "bold"), " → ".join(example.path)))
+    calls = root.add(Text.assemble(("calls ", "bold"), f"{len(told.steps)}, {told.tokens:,} SM tokens"))
+    for step in told.steps:
+        call = step.call
+        usage = f"{call.usage['prompt']}+{call.usage['completion']} tok  {call.seconds:.1f}s"
+        note = "  asked again" if step.again else ""
+        branch = calls.add(Text.assemble((call.agent, "cyan"), f"  {usage}  {call.key[:12]}{note}"))
+        shown = call.messages if prompts else call.messages[-1:]
+        for message in shown:
+            text = message["content"] if prompts else message["content"].rpartition("\n\n")[2]
+            branch.add(Text.assemble((f"{message['role']}: ", "dim"), text))
+        branch.add(
+            Text.assemble(("reply: ", "bold"), call.reply or "none", (f"  ({call.error})" if call.error else "", "red"))
+        )
+    verdicts = root.add(Text("verdicts", "bold"))
+    for verdict in example.verdicts:
+        mark = ("passed", "green") if verdict.passed else ("failed", "red")
+        score = "" if verdict.score is None else f"  {verdict.score:.2f}"
+        verdicts.add(Text.assemble(mark, f"  {verdict.by}{score}  {verdict.evidence or ''}"))
+    if messages := example.payload.get("messages"):
+        payload = root.add(Text("example", "bold"))
+        for message in messages:
+            payload.add(Text.assemble((f"{message['role']}: ", "dim"), message["content"]))
+    console().print(root)
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + " …"

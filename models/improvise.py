@@ -1,0 +1,61 @@
+"""Replies without a model: the words of the request, put into whatever form the constraint asks for."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from re import _constants as code  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+from understudy.models.sm import Constraint
+from understudy.nouns import Messages
+
+
+def improvise(messages: Messages, seed: int, constraint: Constraint | None) -> str:
+    """A reply that keeps to the constraint, the same for the same seed and request."""
+    rng = random.Random(seed)  # noqa: S311
+    words = re.findall(r"[A-Za-z]{3,}", messages[-1]["content"]) or ["nothing"]
+    if constraint is None:
+        return _sentence(words, rng, 90, 160).capitalize() + "."
+    if constraint.kind == "regex":
+        return "".join(_write(parser.parse(constraint.value), words, rng))
+    fields = constraint.value["properties"]
+    values: dict[str, Any] = {"boolean": rng.random() < 0.9, "string": _sentence(words, rng, 20, 60)}
+    return json.dumps({name: values[kind["type"]] for name, kind in fields.items()})
+
+
+def _sentence(words: list[str], rng: random.Random, least: int, most: int) -> str:
+    """Words of at least `least` and at most `most` letters in all."""
+    text = ""
+    while len(text) < least:
+        text = f"{text} {rng.choice(words)}".strip()
+    return text[: most - 1] + "x" if len(text) > most else text
+
+
+def _write(tree: Any, words: list[str], rng: random.Random) -> list[str]:
+    """A text that the parsed expression matches; runs of a character class become words."""
+    out: list[str] = []
+    for kind, value in tree:
+        if kind is code.LITERAL:
+            out.append(chr(value))
+        elif kind is code.SUBPATTERN:
+            out += _write(value[3], words, rng)
+        elif kind is code.BRANCH:
+            out += _write(rng.choice(value[1]), words, rng)
+        elif kind in (code.MAX_REPEAT, code.MIN_REPEAT):
+            least, most, inner = value
+            if inner[0][0] in (code.IN, code.NOT_LITERAL, code.ANY):
+                spaced = inner[0][0] is not code.IN or inner[0][1][0][0] is not code.RANGE
+                most = min(int(most), 200)
+                text = _sentence(words, rng, max(least, min(80 if spaced else 3, most)), most)
+                out.append(text if spaced else text.replace(" ", "_"))
+            else:
+                out += [part for _ in range(least) for part in _write(inner, words, rng)]
+        elif kind is code.IN:
+            what, first = value[0]
+            out.append(chr(first[0]) if what is code.RANGE else chr(first) if what is code.LITERAL else "x")
+        else:
+            raise ValueError(f"cannot improvise {kind} of an expression")
+    return out

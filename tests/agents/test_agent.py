@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from understudy.agents import Agent, Unusable, load_catalog
+from understudy.corpus import Journal, Ledger
+from understudy.errors import EngineRefused
+from understudy.models import Scripted
+from understudy.models.caller import Budget, Caller
+from understudy.nouns import Seed
+
+SEED = Seed.of("text", "A lock lifts boats.", "a.md:1")
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    ledger = Ledger.create(tmp_path / "ledger.db", {})
+    journal = Journal(ledger, tmp_path)
+    yield journal
+    journal.close()
+    ledger.close()
+
+
+def caller(journal: Journal, *replies: str) -> Caller:
+    return Caller(Scripted(script=list(replies)), journal, Budget(), 0)
+
+
+def agent(name: str = "why-question", family: str = "instruct") -> Agent:
+    return next(agent for agent in load_catalog() if agent.name == f"{family}/{name}")
+
+
+async def test_a_good_reply_takes_one_call(journal: Journal):
+    said = await agent().ask(caller(journal, "Why does a lock lift boats?"), SEED, 0, persona="")
+    assert said.value == "Why does a lock lift boats?"
+    assert len(said.calls) == 1
+
+
+async def test_a_bad_reply_is_shown_back_with_the_error_and_asked_again(journal: Journal):
+    asked = caller(journal, "Why?", "Why does a lock lift boats?")
+    said = await agent().ask(asked, SEED, 0, persona="")
+    assert said.value == "Why does a lock lift boats?"
+    first, second = asked.sm.asked  # type: ignore[attr-defined]
+    assert second[: len(first)] == first
+    assert second[-2] == {"role": "assistant", "content": "Why?"}
+    assert second[-1]["role"] == "user"
+    assert "write at least 4 words" in second[-1]["content"]
+
+
+async def test_the_second_call_builds_on_the_first_and_the_first_on_what_came_before(journal: Journal):
+    said = await agent().ask(caller(journal, "Why?", "Why does a lock lift boats?"), SEED, 0, parent="before", persona="")
+    one, two = [await journal.find(key) for key in said.calls]
+    assert (one.parent, two.parent) == ("before", one.key)  # type: ignore[union-attr]
+    assert (one.agent, one.reply) == ("instruct/why-question", "Why?")  # type: ignore[union-attr]
+
+
+async def test_two_bad_replies_make_the_agent_unusable_with_both_calls_on_record(journal: Journal):
+    asked = caller(journal, "Why?", "How?", "never asked for")
+    with pytest.raises(Unusable) as caught:
+        await agent().ask(asked, SEED, 0, persona="")
+    assert caught.value.agent == "instruct/why-question"
+    assert "at least 4 words" in caught.value.why
+    assert len(set(caught.value.calls)) == 2
+    assert len(asked.sm.asked) == 2  # type: ignore[attr-defined]
+
+
+async def test_a_judgement_comes_back_typed(journal: Journal):
+    judge = agent("clear", "judge")
+    reply = '{"passes": false, "reason": "vague"}'
+    said = await judge.ask(caller(journal, reply), SEED, 0, instruction="Why?", answer="So.", persona="")
+    assert (said.value.passes, said.value.reason) == (False, "vague")
+
+
+async def test_an_engine_error_is_not_the_agent_s_fault(journal: Journal):
+    with pytest.raises(EngineRefused):
+        await agent().ask(caller(journal), SEED, 0, persona="")
+
+
+async def test_another_draw_of_a_seed_is_another_call(journal: Journal):
+    asked = caller(journal, "Why does a lock lift boats?", "Why does a lock have gates?")
+    said = [await agent().ask(asked, SEED, draw, persona="") for draw in (0, 1, 0)]
+    assert [s.value for s in said] == ["Why does a lock lift boats?", "Why does a lock have gates?", "Why does a lock lift boats?"]
+    assert said[0].calls == said[2].calls != said[1].calls

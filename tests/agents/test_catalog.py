@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import pytest
+
+from understudy.agents import REPLIES, Agent, load_catalog
+from understudy.agents.catalog import shipped
+from understudy.errors import PromptError
+from understudy.nouns import Seed
+from understudy.prompt import FAMILIES, Prompt
+from understudy.recipe import Cast
+
+SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in ("text", "table", "code")}
+VALUES = {"persona": "A baker.", "instruction": "What is dough?", "answer": "Flour and water.", "suggestion": "Say more."}
+FILES = sorted(path for family in FAMILIES for path in (shipped() / family).glob("*.md"))
+
+
+def prompt_file(folder: Path, family: str, name: str, *, head: str = "reply: Instruction\n", task: str = "Ask.") -> Path:
+    path = folder / family / f"{name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"---\nname: {name}\nfamily: {family}\nsummary: Does it.\n{head}---\n{task}\n")
+    return path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_prompt_renders_for_each_kind_with_and_without_a_persona(path: Path):
+    prompt = Prompt.load(path)
+    for kind in prompt.kinds:
+        for persona in ("A baker.", ""):
+            for editor in {False, prompt.editor is not None}:
+                messages = Agent(prompt, "S").messages(SEEDS[kind], None, editor=editor, **VALUES | {"persona": persona})
+                task = messages[1]["content"].removeprefix(SEEDS[kind].content)
+                assert task.strip() and "{" not in task.replace('{"passes"', "") and task == task.rstrip()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_prompt_file_says_what_it_does_and_where_the_idea_is_from(path: Path):
+    prompt = Prompt.load(path)
+    assert prompt.summary.endswith(".") and prompt.name == path.stem
+    assert prompt.source or prompt.family == "answer"
+
+
+def test_every_file_among_the_shipped_prompts_is_an_agent_or_shared():
+    stray = {path for path in shipped().rglob("*") if path.is_file()} - set(FILES)
+    assert stray == {shipped() / "shared" / "system.md"}
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "code"])
+def test_each_kind_of_seed_has_agents_in_every_family(kind: str):
+    catalog = load_catalog()
+    assert all(catalog.of(family, kind) for family in FAMILIES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "code"])
+def test_all_prompts_of_a_seed_start_with_the_same_system_text_and_the_same_seed(kind: str):
+    # An engine with prefix caching reads the seed once only if this holds.
+    seed = SEEDS[kind]
+    starts = set()
+    for agent in load_catalog():
+        if kind in agent.prompt.kinds:
+            for passage in (None, "A passage."):
+                system, user = agent.messages(seed, passage, **VALUES)
+                starts.add((system["role"], system["content"], user["role"], user["content"][: len(seed.content)]))
+    assert [start[3] for start in starts] == [seed.content]
+    assert len(load_catalog().of("judge", kind)) > 1  # type: ignore[arg-type]
+
+
+def test_a_passage_follows_the_seed():
+    agent = load_catalog().agents["answer"][0]
+    user = agent.messages(SEEDS["text"], "A passage.", **VALUES)[1]["content"]
+    assert user.startswith(f"{SEEDS['text'].content}\n\nRewritten:\nA passage.\n\n")
+
+
+def test_only_the_most_particular_answerers_answer():
+    catalog = load_catalog()
+    assert [agent.name for agent in catalog.of("answer", "code")] == ["answer/answer-code"]
+    assert [agent.name for agent in catalog.of("answer", "text")] == ["answer/answer"]
+
+
+def test_a_cast_narrows_a_family_to_its_names():
+    catalog = load_catalog(Cast(judge=("faithful",), refine=()))
+    assert [agent.prompt.name for agent in catalog.agents["judge"]] == ["faithful"]
+    assert catalog.agents["refine"] == ()
+    assert len(catalog.agents["instruct"]) == len(load_catalog().agents["instruct"])
+
+
+def test_an_unknown_agent_is_named_with_the_one_that_was_meant():
+    with pytest.raises(PromptError) as caught:
+        load_catalog(Cast(judge=("faithfull",)))
+    assert caught.value.message == "no judge agent is called `faithfull`"
+    assert caught.value.where == "agents.judge"
+    assert caught.value.remedy == "did you mean `faithful`?"
+    assert "clear" in str(caught.value.expected)
+
+
+def test_an_unknown_agent_like_no_other_can_be_added_as_a_file():
+    with pytest.raises(PromptError) as caught:
+        load_catalog(Cast(judge=("zzz",)))
+    assert caught.value.remedy == "add a prompt file judge/zzz.md"
+
+
+def test_a_family_that_the_graph_needs_cannot_be_empty():
+    with pytest.raises(PromptError) as caught:
+        load_catalog(Cast(instruct=("code-bug",))).check({"text", "code"})
+    assert caught.value.message == "no instruct agent takes text seeds"
+    assert caught.value.where == "agents.instruct"
+    load_catalog(Cast(instruct=("code-bug",))).check({"code"})
+
+
+def test_one_file_in_a_user_s_folder_is_one_more_agent(tmp_path: Path):
+    prompt_file(tmp_path, "instruct", "quiz")
+    before, after = load_catalog(), load_catalog(folder=tmp_path)
+    assert {a.name for a in after} - {a.name for a in before} == {"instruct/quiz"}
+    assert [a.name for a in load_catalog(Cast(instruct=("quiz",)), tmp_path).agents["instruct"]] == ["instruct/quiz"]
+    assert before.version != after.version
+
+
+def test_a_user_s_file_replaces_the_shipped_agent_of_its_name(tmp_path: Path):
+    prompt_file(tmp_path, "judge", "clear", head="reply: Judgement\n", task="My own words.")
+    judges = {agent.prompt.name: agent for agent in load_catalog(folder=tmp_path).agents["judge"]}
+    assert judges["clear"].prompt.task == "My own words."
+    assert len(judges) == len(load_catalog().agents["judge"])
+
+
+def test_a_folder_of_prompts_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(PromptError) as caught:
+        load_catalog(folder=tmp_path / "none")
+    assert caught.value.where == str(tmp_path / "none")
+    assert "agents.folder" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("name: quiz", "name: quizz", "name"),
+        ("family: instruct", "family: transform", "family"),
+        ("reply: Instruction", "reply: Essay", "reply"),
+        ("reply: Instruction", "reply: Judgement", "reply"),
+    ],
+    ids=["name", "family", "no such reply", "another family's reply"],
+)
+def test_a_file_that_contradicts_its_place_is_refused(tmp_path: Path, old: str, new: str, field: str):
+    path = prompt_file(tmp_path, "instruct", "quiz")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(PromptError) as caught:
+        load_catalog(folder=tmp_path)
+    assert caught.value.where == f"{path}: {field}"
+
+
+def test_an_agent_that_is_edited_while_the_process_lives_is_read_again(tmp_path: Path):
+    path = prompt_file(tmp_path, "instruct", "quiz", task="First words.")
+    first = load_catalog(folder=tmp_path).version
+    path.write_text(path.read_text().replace("First words.", "Second words."))
+    assert load_catalog(folder=tmp_path).version != first
+
+
+def test_every_reply_type_serves_a_family_and_every_family_has_one():
+    assert {family for reply in REPLIES.values() for family in reply.families} == set(FAMILIES)

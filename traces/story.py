@@ -1,0 +1,52 @@
+"""One example's way through the graph, put together from the corpus and the journal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.corpus import RunFolder
+from understudy.nouns import Call, Example, Seed
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of the way, and whether it was a second try at the one before."""
+
+    call: Call
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that is known of one example."""
+
+    seed: Seed
+    example: Example
+    steps: tuple[Step, ...]
+    tokens: int
+    """SM tokens it was charged; a call shared with an earlier example is charged there."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def story(corpus: Path, prefix: str) -> Story:
+    """The story of the example whose id starts with `prefix`.
+
+    Raises:
+        RunFolderError: when the folder is no corpus, or the id is unknown or ambiguous.
+    """
+    with RunFolder.read(corpus) as folder:
+        example, row = folder.find(prefix)
+        seed = folder.ledger.seed(example.seed)
+        calls = [call for key in example.calls if (call := folder.call(key))]
+    if seed is None:
+        raise LookupError(f"seed {example.seed} of example {example.id} is not in the ledger")
+    steps = tuple(
+        Step(call, place > 0 and call.agent == calls[place - 1].agent and len(call.messages) > 2)
+        for place, call in enumerate(calls)
+    )
+    return Story(seed, example, steps, int(row["sm_tokens"]))
