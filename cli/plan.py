@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from statistics import mean
 
-from understudy.cli.screen import console, plain_table
+from understudy.cli.screen import console, plain_table, visible
 from understudy.recipe import Recipe
 
 
@@ -39,8 +39,10 @@ def show_plan(recipe: Recipe, out: Path) -> None:
         table.add_row(source.path, source.kind, str(per_source[index]), str(len(aside)))
     screen.print(table)
     for source in recipe.seeds:
-        for path in unread(source, recipe.path(source.path))[:5]:
-            screen.print(f"  left aside, of no kind that is read: {path}", style="dim")
+        root = recipe.path(source.path)
+        for path in unread(source, root)[:5]:
+            name = f"{source.path}/{path.relative_to(root)}"
+            screen.print(f"  left aside, of no kind that is read: {visible(name)}", style="dim", markup=False)
 
     # A draft pays each agent one prompt (system text, seed, passage, task) and one reply.
     seed_tokens = mean(lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,14 @@ def plain_table(*columns: str, words: int = 1) -> Table:
 def default_out(recipe: Path) -> Path:
     """Where a recipe's corpus goes when no folder is named: `runs/` beside the recipe."""
     return recipe.parent / "runs" / recipe.stem
+
+
+def visible(text: str) -> str:
+    """Text of unknown origin, with control characters shown instead of obeyed by the terminal."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"} else f"\\x{ord(char):02x}"
+        for char in text
+    )
 
 
 def clock(seconds: float | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli.screen import AsJson, Corpus, console, plain_table
+from understudy.cli.screen import AsJson, Corpus, console, plain_table, visible
 
 if TYPE_CHECKING:
     from understudy.traces import Story
@@ -63,10 +63,10 @@ def _tree(told: Story, prompts: bool) -> None:
     root = Tree(
         Text.assemble(("example ", "bold"), example.id, "  ", (example.status, colour), f"  {example.reason or ''}")
     )
-    seed = root.add(Text.assemble(("seed ", "bold"), f"{told.seed.kind}  {told.seed.source}  {told.seed.id[:12]}"))
-    seed.add(Text(_short(told.seed.content, 400)))
+    seed = root.add(Text.assemble(("seed ", "bold"), f"{told.seed.kind}  {visible(told.seed.source)}  {told.seed.id[:12]}"))
+    seed.add(Text(visible(_short(told.seed.content, 400))))
     persona = example.persona
-    root.add(Text.assemble(("persona ", "bold"), persona.text if persona else "none"))
+    root.add(Text.assemble(("persona ", "bold"), visible(persona.text) if persona else "none"))
     root.add(Text.assemble(("path ", "bold"), " → ".join(example.path)))
     calls = root.add(Text.assemble(("calls ", "bold"), f"{len(told.steps)}, {told.tokens:,} SM tokens"))
     for step in told.steps:
@@ -77,19 +77,19 @@ def _tree(told: Story, prompts: bool) -> None:
         shown = call.messages if prompts else call.messages[-1:]
         for message in shown:
             text = message["content"] if prompts else message["content"].rpartition("\n\n")[2]
-            branch.add(Text.assemble((f"{message['role']}: ", "dim"), text))
+            branch.add(Text.assemble((f"{message['role']}: ", "dim"), visible(text)))
         branch.add(
-            Text.assemble(("reply: ", "bold"), call.reply or "none", (f"  ({call.error})" if call.error else "", "red"))
+            Text.assemble(("reply: ", "bold"), visible(call.reply or "none"), (f"  ({call.error})" if call.error else "", "red"))
         )
     verdicts = root.add(Text("verdicts", "bold"))
     for verdict in example.verdicts:
         mark = ("passed", "green") if verdict.passed else ("failed", "red")
         score = "" if verdict.score is None else f"  {verdict.score:.2f}"
-        verdicts.add(Text.assemble(mark, f"  {verdict.by}{score}  {verdict.evidence or ''}"))
+        verdicts.add(Text.assemble(mark, f"  {verdict.by}{score}  {visible(verdict.evidence or '')}"))
     if messages := example.payload.get("messages"):
         payload = root.add(Text("example", "bold"))
         for message in messages:
-            payload.add(Text.assemble((f"{message['role']}: ", "dim"), message["content"]))
+            payload.add(Text.assemble((f"{message['role']}: ", "dim"), visible(message["content"])))
     console().print(root)
 
 

@@ -318,7 +318,9 @@ def _apply(data: dict[str, Any], override: str) -> None:
 
 def _explain(path: Path, node: yaml.Node, error: ValidationError) -> RecipeError:
     """Turn the first pydantic error into one that names line, key and remedy."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt key is also a missing one; the typo is what helps.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     loc = first["loc"]
     line, keys = _locate(node, loc)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,9 @@ class RunFolder:
             try:
                 meta = {"recipe": recipe.model_dump_json(), "plan": plan_version, "code": __version__,
                         "home": str(recipe.folder)}  # fmt: skip
-                ledger = Ledger.create(building / "ledger.db", meta)
-                shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
-                ledger.register(shuffled, recipe.test_share)
-                ledger.close()
+                with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
+                    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
+                    ledger.register(shuffled, recipe.test_share)
                 path.mkdir(exist_ok=True)
                 os.rename(building, path)  # replaces an empty folder
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     name, base = base_path(recipe)
     try:
         import torch
-        from datasets import Dataset
+        from datasets import Dataset, disable_progress_bars
         from peft import LoraConfig
         from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
         from transformers.utils import logging
@@ -102,6 +103,8 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
         ) from error
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft")
     plan = recipe.training
     rate = plan.learning_rate or _RATES[plan.method]
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
@@ -153,6 +156,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
         trainer.train()
         building.mkdir(parents=True, exist_ok=True)
         trainer.save_model(str(building))
+        (building / "training_args.bin").unlink(missing_ok=True)  # a pickle; what it says stands in the lineage
         tokenizer.save_pretrained(building)
         trained = Trained(
             corpus=str(corpus.resolve()),

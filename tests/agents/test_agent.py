@@ -47,7 +47,9 @@ async def test_a_bad_reply_is_shown_back_with_the_error_and_asked_again(journal:
 
 
 async def test_the_second_call_builds_on_the_first_and_the_first_on_what_came_before(journal: Journal):
-    said = await agent().ask(caller(journal, "Why?", "Why does a lock lift boats?"), SEED, 0, parent="before", persona="")
+    said = await agent().ask(
+        caller(journal, "Why?", "Why does a lock lift boats?"), SEED, 0, parent="before", persona=""
+    )
     one, two = [await journal.find(key) for key in said.calls]
     assert (one.parent, two.parent) == ("before", one.key)  # type: ignore[union-attr]
     assert (one.agent, one.reply) == ("instruct/why-question", "Why?")  # type: ignore[union-attr]
@@ -78,5 +80,31 @@ async def test_an_engine_error_is_not_the_agent_s_fault(journal: Journal):
 async def test_another_draw_of_a_seed_is_another_call(journal: Journal):
     asked = caller(journal, "Why does a lock lift boats?", "Why does a lock have gates?")
     said = [await agent().ask(asked, SEED, draw, persona="") for draw in (0, 1, 0)]
-    assert [s.value for s in said] == ["Why does a lock lift boats?", "Why does a lock have gates?", "Why does a lock lift boats?"]
+    assert [s.value for s in said] == [
+        "Why does a lock lift boats?",
+        "Why does a lock have gates?",
+        "Why does a lock lift boats?",
+    ]
     assert said[0].calls == said[2].calls != said[1].calls
+
+
+async def test_a_reply_that_misses_its_agent_s_form_is_shown_the_form_and_asked_again(journal: Journal):
+    asked = caller(journal, "Tell me of boats and locks.", "Why does a lock lift boats?")
+    said = await agent().ask(asked, SEED, 0, persona="")
+    assert (said.value, len(said.calls)) == ("Why does a lock lift boats?", 2)
+    assert "it must have the form /Why (" in asked.sm.asked[1][-1]["content"]  # type: ignore[attr-defined]
+
+
+async def test_the_form_of_a_refine_pair_holds_for_its_editor_and_not_for_its_suggestion(journal: Journal):
+    harder = agent("harder-question", "refine")
+    asked = caller(
+        journal, "Ask about the gates too.", "no question at all", "How do the gates of a lock hold the water?"
+    )
+    values = {
+        "persona": "",
+        "instruction": "Why does a lock lift boats?",
+        "answer": "It fills.",
+        "suggestion": "Gates.",
+    }
+    assert len((await harder.ask(asked, SEED, 0, **values)).calls) == 1
+    assert len((await harder.ask(asked, SEED, 0, editor=True, **values)).calls) == 2

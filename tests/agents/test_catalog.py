@@ -10,11 +10,18 @@ from understudy.prompt import FAMILIES, Prompt
 from understudy.recipe import Cast
 
 SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in ("text", "table", "code")}
-VALUES = {"persona": "A baker.", "instruction": "What is dough?", "answer": "Flour and water.", "suggestion": "Say more."}
+VALUES = {
+    "persona": "A baker.",
+    "instruction": "What is dough?",
+    "answer": "Flour and water.",
+    "suggestion": "Say more.",
+}
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).glob("*.md"))
 
 
-def prompt_file(folder: Path, family: str, name: str, *, head: str = "reply: Instruction\n", task: str = "Ask.") -> Path:
+def prompt_file(
+    folder: Path, family: str, name: str, *, head: str = "reply: Instruction\n", task: str = "Ask."
+) -> Path:
     path = folder / family / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"---\nname: {name}\nfamily: {family}\nsummary: Does it.\n{head}---\n{task}\n")
@@ -27,7 +34,9 @@ def test_every_shipped_prompt_renders_for_each_kind_with_and_without_a_persona(p
     for kind in prompt.kinds:
         for persona in ("A baker.", ""):
             for editor in {False, prompt.editor is not None}:
-                messages = Agent(prompt, "S").messages(SEEDS[kind], None, editor=editor, **VALUES | {"persona": persona})
+                messages = Agent(prompt, "S").messages(
+                    SEEDS[kind], None, editor=editor, **VALUES | {"persona": persona}
+                )
                 task = messages[1]["content"].removeprefix(SEEDS[kind].content)
                 assert task.strip() and "{" not in task.replace('{"passes"', "") and task == task.rstrip()
 

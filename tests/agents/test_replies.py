@@ -41,7 +41,16 @@ def test_a_text_that_is_too_short_says_how_much_is_wanted(name: str, text: str, 
 
 @pytest.mark.parametrize(
     "label",
-    ["Question: ", "question : ", "**Question**: ", "**Question:** ", "Instruction:\n", "Answer: ", "Rewritten: ", "Persona: "],
+    [
+        "Question: ",
+        "question : ",
+        "**Question**: ",
+        "**Question:** ",
+        "Instruction:\n",
+        "Answer: ",
+        "Rewritten: ",
+        "Persona: ",
+    ],
 )
 def test_a_label_before_the_text_is_taken_off(label: str):
     assert read("Instruction", f"{label}Why does a lock need no pump?") == "Why does a lock need no pump?"
@@ -105,7 +114,9 @@ def test_what_is_left_of_a_truncated_text_must_be_long_enough():
 
 
 def test_a_one_line_reply_is_whole_when_only_later_lines_are_cut():
-    assert read("Instruction", "Why does it need no pump\nBecause the wat", truncated=True) == "Why does it need no pump"
+    assert (
+        read("Instruction", "Why does it need no pump\nBecause the wat", truncated=True) == "Why does it need no pump"
+    )
 
 
 @pytest.mark.parametrize(

@@ -172,3 +172,8 @@ def test_the_version_follows_what_changes_a_reply_and_nothing_else(write: Write)
     assert Prompt.load(write(task="Ask two questions.")).version != version
     assert Prompt.load(write(HEAD + "sampling: {temperature: 0.1}\n")).version != version
     assert Prompt.load(write(HEAD + "attach: true\n")).version != version
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused(write: Write):
+    path = write(HEAD + "pattern: 'Why ('\n")
+    assert refusal(path).where == f"{path}: pattern"

@@ -53,7 +53,9 @@ def test_a_recipe_that_is_not_utf8_names_the_byte(write: Write):
     assert "UTF-8" in str(error.remedy)
 
 
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- b\n", "just words\n"], ids=["empty", "comment", "list", "words"])
+@pytest.mark.parametrize(
+    "text", ["", "# only a comment\n", "- a\n- b\n", "just words\n"], ids=["empty", "comment", "list", "words"]
+)
 def test_a_recipe_without_keys_says_which_keys_are_meant(write: Write, text: str):
     path = write(text)
     error = refusal(path)
@@ -117,7 +119,11 @@ def test_a_key_that_stands_twice_is_refused_where_it_stands_again(write: Write, 
         (GOOD + "agents:\n  foldr: mine\n", "6: agents.foldr", "folder"),
         (GOOD + "sm:\n  backend: embedded\n  batchsize: 4\n", "7: sm.batchsize", "batch_size"),
         (GOOD + "sm:\n  backend: transformers\n  path: m\n  devise: cpu\n", "8: sm.devise", "device"),
-        (GOOD + "sm:\n  backend: openai\n  model: m\n  base_url: http://x\n  timeout: 5\n", "9: sm.timeout", "timeout_s"),
+        (
+            GOOD + "sm:\n  backend: openai\n  model: m\n  base_url: http://x\n  timeout: 5\n",
+            "9: sm.timeout",
+            "timeout_s",
+        ),
         (GOOD + "sm:\n  backend: scripted\n  delay: 1\n", "7: sm.delay", "delay_s"),
     ],
     ids=["top", "seeds[0]", "dedup", "agents", "embedded", "transformers", "openai", "scripted"],

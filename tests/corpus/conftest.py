@@ -37,7 +37,9 @@ def call() -> Make:
     def make(key: str = "k", prompt: int = 100, completion: int = 20, **changes: Any) -> Call:
         messages = ({"role": "system", "content": "S"}, {"role": "user", "content": f"Ask {key}."})
         usage = {"prompt": prompt, "completion": completion}
-        made = Call(key, "instruct/ask", "scripted", messages, {"temperature": 0.7, "seed": 5}, f"Reply {key}.", usage, 0.25)
+        made = Call(
+            key, "instruct/ask", "scripted", messages, {"temperature": 0.7, "seed": 5}, f"Reply {key}.", usage, 0.25
+        )
         return replace(made, **changes)
 
     return make
@@ -57,3 +59,13 @@ def example() -> Make:
         return replace(made, **changes)
 
     return make
+
+
+@pytest.fixture
+def commit() -> Make:
+    def enter(folder: RunFolder, *examples: Example, turn: int = 0, index: list[dict[str, Any]] | None = None) -> None:
+        placed = [folder.ledger.seed_at(position) for position in range(folder.ledger.count_seeds())]
+        seeds = {seed.id: (seed, split) for seed, split in placed}
+        folder.commit(list(enumerate(examples, start=turn)), seeds, index or [])
+
+    return enter

@@ -14,7 +14,9 @@ Make = Callable[..., Any]
 def commit(folder: RunFolder, *examples: Example, turn: int = 0) -> list[int]:
     """Commit drafts and say how many tokens each was charged."""
     placed = [folder.ledger.seed_at(position) for position in range(folder.ledger.count_seeds())]
-    drafts = folder.commit(list(enumerate(examples, start=turn)), {seed.id: (seed, split) for seed, split in placed}, [])
+    drafts = folder.commit(
+        list(enumerate(examples, start=turn)), {seed.id: (seed, split) for seed, split in placed}, []
+    )
     return [draft.tokens for draft in drafts]
 
 
@@ -62,7 +64,10 @@ def test_the_books_of_a_run_that_did_nothing_balance(folder: RunFolder):
 def test_a_call_that_two_drafts_share_is_paid_once(folder: RunFolder, call: Make, example: Make):
     folder.ledger.add_calls([call("shared"), call("own")])
     seed = folder.ledger.seed_at(0)[0]
-    assert commit(folder, example(seed, 0, calls=("shared", "shared")), example(seed, 1, calls=("shared", "own"))) == [120, 120]
+    assert commit(folder, example(seed, 0, calls=("shared", "shared")), example(seed, 1, calls=("shared", "own"))) == [
+        120,
+        120,
+    ]
     assert commit(folder, example(seed, 2, calls=("shared",)), turn=2) == [0]
     books = folder.accounting()
     assert books.tokens == 240

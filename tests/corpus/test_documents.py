@@ -45,7 +45,10 @@ def test_a_table_or_code_block_is_never_split(whole: str):
 
 @pytest.mark.parametrize(
     "text",
-    [f"> Keep this:\n>\n> {FENCE.replace(chr(10), chr(10) + '> ')}", f"- Run:\n\n  {FENCE.replace(chr(10), chr(10) + '  ').replace('```', '~~~')}"],
+    [
+        f"> Keep this:\n>\n> {FENCE.replace(chr(10), chr(10) + '> ')}",
+        f"- Run:\n\n  {FENCE.replace(chr(10), chr(10) + '  ').replace('```', '~~~')}",
+    ],
     ids=["in a quotation", "in a list, with tildes"],
 )
 def test_a_code_block_inside_another_block_keeps_its_lines(text: str):
@@ -97,7 +100,10 @@ def test_a_tiny_tail_joins_the_chunk_before_it():
 
 def test_a_chunk_says_how_many_tokens_it_has():
     for chunk in chunks(Path("a.md"), f"# A\n\n{LONG}\n\n# B\n\n{LONG}\n\n# C\n\nEnd.", 90):
-        assert chunk.tokens == count_tokens(chunk.text.replace("\n\n", "")) or abs(chunk.tokens - count_tokens(chunk.text)) <= 3
+        assert (
+            chunk.tokens == count_tokens(chunk.text.replace("\n\n", ""))
+            or abs(chunk.tokens - count_tokens(chunk.text)) <= 3
+        )
 
 
 WORDS = st.text(alphabet="abcdefgh .!?\n", min_size=1, max_size=400)
@@ -111,8 +117,12 @@ def test_chunking_loses_no_text_and_changes_no_order(paragraphs: list[str], chun
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["heading", "prose"]), st.integers(1, 90)), max_size=12), st.integers(32, 120))
-def test_a_chunk_outgrows_its_limit_by_no_more_than_the_tiny_pieces_it_took_in(shape: list[tuple[str, int]], limit: int):
+@given(
+    st.lists(st.tuples(st.sampled_from(["heading", "prose"]), st.integers(1, 90)), max_size=12), st.integers(32, 120)
+)
+def test_a_chunk_outgrows_its_limit_by_no_more_than_the_tiny_pieces_it_took_in(
+    shape: list[tuple[str, int]], limit: int
+):
     blocks = [Block(kind, "word " * (size if kind == "prose" else 5), "1", 1) for kind, size in shape]  # type: ignore[arg-type]
     assert all(chunk.tokens <= limit + 2 * 24 for chunk in pack(blocks, limit))
 
@@ -141,7 +151,11 @@ def test_html_keeps_what_is_read_and_drops_what_is_not():
 
 @pytest.mark.parametrize(
     "html",
-    ["<body>Water runs downhill.</body>", "<div>Water runs downhill.</div>", "<div>Water runs <b>downhill.</b><p>Yes.</p></div>"],
+    [
+        "<body>Water runs downhill.</body>",
+        "<div>Water runs downhill.</div>",
+        "<div>Water runs <b>downhill.</b><p>Yes.</p></div>",
+    ],
     ids=["body", "div", "div beside p"],
 )
 def test_html_text_outside_paragraphs_is_kept(html: str):

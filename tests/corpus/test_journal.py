@@ -68,7 +68,9 @@ async def test_a_call_is_durable_before_its_reply_is_used(journal: Journal, ledg
     beside.close()
 
 
-async def test_a_call_that_another_sitting_made_costs_nothing(journal: Journal, ledger: Ledger, tmp_path: Path, call: Make):
+async def test_a_call_that_another_sitting_made_costs_nothing(
+    journal: Journal, ledger: Ledger, tmp_path: Path, call: Make
+):
     await journal.call("k", engine([], call("k")))
     later = Journal(ledger, tmp_path)
     made: list[Call] = []
@@ -119,7 +121,10 @@ async def test_a_caller_that_is_cancelled_while_writing_strands_nobody(
 
     monkeypatch.setattr(ledger, "add_calls", slowly)
     gates = [asyncio.Event(), asyncio.Event()]
-    one, two = (asyncio.create_task(journal.call(key, engine([], call(key), gate))) for key, gate in zip("ab", gates, strict=True))
+    one, two = (
+        asyncio.create_task(journal.call(key, engine([], call(key), gate)))
+        for key, gate in zip("ab", gates, strict=True)
+    )
     await asyncio.sleep(0.05)
     gates[0].set()
     await asyncio.to_thread(written.wait, 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.corpus import Ledger
@@ -92,7 +92,9 @@ def test_a_folder_without_a_ledger_is_no_corpus(tmp_path: Path):
     assert not (tmp_path / "ledger.db").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database " * 100, b"SQLite format 3\0 torn"], ids=["empty", "text", "torn"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database " * 100, b"SQLite format 3\0 torn"], ids=["empty", "text", "torn"]
+)
 def test_a_damaged_ledger_is_named_and_not_left_locked(path: Path, content: bytes):
     good = path.read_bytes()
     path.write_bytes(content)
@@ -127,6 +129,7 @@ def test_each_source_gives_its_share_of_seeds_to_the_test_split(
     assert len(found) == sum(sizes)
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.floats(0, 0.99))
 def test_the_test_split_is_the_share_rounded_for_any_number_of_seeds(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], share: float

@@ -28,7 +28,11 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path: Path):
     put(tmp_path / "a.csv", "river,km\nElbe,1094\n")
     put(tmp_path / "c" / "d.py", "def go():\n    return 1\n")
     seeds = read(tmp_path)
-    assert [(seed.kind, seed.source) for seed in seeds] == [("table", "a.csv:2"), ("text", "b.md:1"), ("code", "c/d.py:1")]
+    assert [(seed.kind, seed.source) for seed in seeds] == [
+        ("table", "a.csv:2"),
+        ("text", "b.md:1"),
+        ("code", "c/d.py:1"),
+    ]
 
 
 def test_a_single_file_is_named_by_its_name(tmp_path: Path):
@@ -70,7 +74,9 @@ def test_identical_rows_are_seeds_of_their_own(tmp_path: Path):
 def test_identical_seeds_of_two_sources_are_told_apart(tmp_path: Path):
     put(tmp_path / "a.md", TEXT)
     put(tmp_path / "b.md", TEXT)
-    recipe = Recipe.model_validate({"name": "x", "accept": 1, "folder": tmp_path, "seeds": [{"path": "a.md"}, {"path": "b.md"}]})
+    recipe = Recipe.model_validate(
+        {"name": "x", "accept": 1, "folder": tmp_path, "seeds": [{"path": "a.md"}, {"path": "b.md"}]}
+    )
     found = list(read_sources(recipe))
     assert [index for index, _ in found] == [0, 1]
     assert len({seed.id for _, seed in found}) == 2
@@ -154,7 +160,9 @@ def test_a_nul_character_is_named_by_line(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["a.md", "a.txt", "a.csv", "a.jsonl", "a.py"])
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, name: str):
-    text = {"a.csv": "river,km\nElbe,1\n", "a.jsonl": '{"a": 1}\n', "a.py": "def go():\n    return 1\n"}.get(name, f"{TEXT}\n\n{TEXT}\n")
+    text = {"a.csv": "river,km\nElbe,1\n", "a.jsonl": '{"a": 1}\n', "a.py": "def go():\n    return 1\n"}.get(
+        name, f"{TEXT}\n\n{TEXT}\n"
+    )
     plain = read(put(tmp_path / "unix" / name, text))
     assert read(put(tmp_path / "windows" / name, b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())) == plain
     assert len(plain) == 1
@@ -171,7 +179,9 @@ def test_a_missing_source_is_named(tmp_path: Path):
     assert caught.value.where == str(tmp_path / "in")
 
 
-@pytest.mark.parametrize("name", [None, "a.md", "a.csv", "photo.png"], ids=["no file", "empty", "header only", "unknown"])
+@pytest.mark.parametrize(
+    "name", [None, "a.md", "a.csv", "photo.png"], ids=["no file", "empty", "header only", "unknown"]
+)
 def test_a_source_without_seeds_is_named_and_says_what_is_read(tmp_path: Path, name: str | None):
     (tmp_path / "in").mkdir()
     if name:

@@ -78,7 +78,10 @@ def test_a_bad_csv_file_is_named_with_its_line(text: str, where: str, said: str)
 
 
 def test_jsonl_rows_know_their_line_and_blank_lines_count():
-    assert read("a.jsonl", '{"a": 1}\n\n{"a": null, "b": "x\u2028y"}\n') == [("1", {"a": 1}), ("3", {"a": None, "b": "x\u2028y"})]
+    assert read("a.jsonl", '{"a": 1}\n\n{"a": null, "b": "x\u2028y"}\n') == [
+        ("1", {"a": 1}),
+        ("3", {"a": None, "b": "x\u2028y"}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +129,9 @@ def saved_to_disk(folder: Path, *, stream: bool = True) -> Path:
     folder.mkdir(parents=True)
     (folder / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
     (folder / "dataset_info.json").write_text("{}")
-    with pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink:
-        with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, TABLE.schema) as writer:
-            writer.write_table(TABLE)
+    write = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with write(str(folder / "data-00000-of-00001.arrow"), TABLE.schema) as writer:
+        writer.write_table(TABLE)
     return folder
 
 

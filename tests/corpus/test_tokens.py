@@ -18,7 +18,10 @@ CODE = '''def median(values: list[float]) -> float:
         return ordered[half]
     return (ordered[half - 1] + ordered[half]) / 2
 '''
-TABLE = "| river | length_km | source |\n| --- | --- | --- |\n| Danube | 2850 | Donaueschingen |\n| Elbe | 1094 | Spindleruv Mlyn |"
+TABLE = """| river | length_km | source |
+| --- | --- | --- |
+| Danube | 2850 | Donaueschingen |
+| Elbe | 1094 | Spindleruv Mlyn |"""
 
 
 @pytest.mark.parametrize(("text", "golden"), [(PROSE, 115), (CODE, 100), (TABLE, 51)], ids=["prose", "code", "table"])
@@ -29,7 +32,8 @@ def test_the_estimate_is_within_15_per_cent_of_smollm2(text: str, golden: int):
 @pytest.mark.parametrize(
     ("text", "golden"),
     [
-        ("船闸是一个两端有闸门的闸室,可以把船只从运河的一段升到另一段。船只从低处进入,闸门在它身后关闭,水从上方流入。", 95),
+        ("船闸是一个两端有闸门的闸室,可以把船只从运河的一段升到另一段。"
+         "船只从低处进入,闸门在它身后关闭,水从上方流入。", 95),
         ("Шлюз — это камера с воротами на обоих концах, которая поднимает суда с одного уровня канала на другой.", 74),
         ("Eine Schleuse ist eine Kammer mit Toren an beiden Enden, die Schiffe von einer Haltung des Kanals in die "
          "nächste hebt. Das Wasser fließt durch kleine Öffnungen hinein.", 60),
@@ -43,7 +47,17 @@ def test_other_scripts_are_not_counted_for_less_than_half(text: str, golden: int
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("", 0), (" ", 0), ("word", 1), ("two words", 2), ("a, b", 3), ("1234", 4), ("extraordinary", 2), ("a\n\nb", 3), ("é", 1)],
+    [
+        ("", 0),
+        (" ", 0),
+        ("word", 1),
+        ("two words", 2),
+        ("a, b", 3),
+        ("1234", 4),
+        ("extraordinary", 2),
+        ("a\n\nb", 3),
+        ("é", 1),
+    ],
 )
 def test_short_texts_can_be_counted_by_hand(text: str, count: int):
     assert count_tokens(text) == count

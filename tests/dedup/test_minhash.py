@@ -1,0 +1,138 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.dedup import MinHashIndex, jaccard, shingles
+from understudy.dedup.minhash import minima
+
+TEXT = st.lists(st.sampled_from(["water", "gate", "lock", "boat", "canal", "stone", "bread", "lamp"]), max_size=8).map(
+    " ".join
+)
+
+
+def index(threshold: float, *texts: str) -> MinHashIndex:
+    """An index of texts under the keys 0, 1, 2, …"""
+    made = MinHashIndex(threshold)
+    for key, text in enumerate(texts):
+        made.add(str(key), text, made.signature(text))
+    return made
+
+
+def near(made: MinHashIndex, text: str) -> tuple[str, float] | None:
+    return made.nearest(text, made.signature(text))
+
+
+def words(*numbers: int) -> str:
+    return " ".join(f"w{number}" for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        ("a b c d", "a b c d", 1.0),
+        ("a b c", "a b d", 0.5),
+        ("a b", "c d", 0.0),
+        ("A, b! b?", "b a", 1.0),
+        ("Straße", "STRASSE", 1.0),
+        ("!!", "??", 0.0),
+        ("", " ", 1.0),
+    ],
+)
+def test_jaccard_is_shared_words_over_all_words(one: str, other: str, share: float):
+    assert jaccard(shingles(one), shingles(other)) == share
+
+
+@given(TEXT, TEXT)
+def test_jaccard_is_symmetric_and_one_only_for_the_same_words(one: str, other: str):
+    share = jaccard(shingles(one), shingles(other))
+    assert share == jaccard(shingles(other), shingles(one))
+    assert (share == 1) == (set(one.split()) == set(other.split()))
+
+
+@given(TEXT)
+def test_a_signature_does_not_depend_on_the_order_or_number_of_words(text: str):
+    made = MinHashIndex(0.9)
+    turned = " ".join(reversed((text + " " + text).split()))
+    assert minima(made.signature(text)).tolist() == minima(made.signature(turned)).tolist()
+
+
+def test_every_pair_above_090_is_found_among_other_texts():
+    # Recall is 1 - (1 - 0.9^8)^16 > 0.9998 for one pair at exactly 0.9, and higher above it.
+    rng = random.Random(0)
+    pool = [words(*rng.sample(range(5000), 40)) for _ in range(300)]
+    made = index(0.9, *pool)
+    for key, text in enumerate(pool):
+        twin = " ".join([*text.split()[1:], "other"])  # 39 shared of 41 words: 0.951
+        assert near(made, twin) == (str(key), 39 / 41)
+
+
+@pytest.mark.parametrize(("threshold", "changed"), [(0.7, 3), (0.5, 6)], ids=["0.7", "0.5"])
+def test_pairs_above_a_lower_threshold_are_found_as_well(threshold: float, changed: int):
+    # 17 shared of 23 words are 0.739; 14 of 26 are 0.538.
+    rng = random.Random(0)
+    pool = [words(*rng.sample(range(9000), 20)) for _ in range(200)]
+    twins = [" ".join([*text.split()[changed:], *"abcdef"[:changed]]) for text in pool]
+    made = index(threshold, *pool)
+    assert all(jaccard(shingles(one), shingles(two)) > threshold for one, two in zip(pool, twins, strict=True))
+    assert sum(near(made, twin) is not None for twin in twins) >= 198
+
+
+@given(st.lists(TEXT, max_size=12, unique_by=shingles), TEXT, st.sampled_from([0.3, 0.5, 0.8, 0.9]))
+def test_what_is_found_really_is_above_the_threshold_and_the_nearest_there_is(
+    texts: list[str], text: str, threshold: float
+):
+    made = index(threshold, *texts)
+    hit = near(made, text)
+    if hit is None:
+        return
+    shares = [jaccard(shingles(text), shingles(other)) for other in texts]
+    assert hit[1] == shares[int(hit[0])] > threshold
+
+
+def test_similarity_at_the_threshold_is_not_above_it():
+    nine_of_ten = words(*range(9))
+    assert near(index(0.9, words(*range(10))), nine_of_ten) is None
+    assert near(index(0.89, words(*range(10))), nine_of_ten) == ("0", 0.9)
+
+
+def test_at_a_threshold_of_one_copies_are_still_found():
+    assert near(index(1.0, "Why does it float?"), "Why does it float?") == ("0", 1.0)
+
+
+def test_of_equally_similar_texts_the_earliest_is_named():
+    core = [*range(20)]
+    made = index(0.94, words(*core, 97), words(*core, 98), words(*core, 99))  # 20 of 22 in common: three texts
+    assert near(made, words(*core)) == ("0", 20 / 21)
+
+
+def test_the_most_similar_text_is_named_even_if_it_came_later():
+    core = [*range(20)]
+    made = index(0.8, words(*core, 97, 98), words(*core, 99))
+    assert near(made, words(*core)) == ("1", 20 / 21)
+
+
+def test_an_empty_index_finds_nothing():
+    assert near(MinHashIndex(0.5), "anything") is None
+
+
+def test_a_stored_signature_is_the_signature():
+    made = MinHashIndex(0.9)
+    stored = [int(value) for value in minima(made.signature("Why does a lock need no pump?"))]
+    assert len(stored) == 128 and max(stored) < 2**32
+    assert minima(made.restore(stored)).tolist() == stored
+
+
+def test_signatures_are_what_they_were_in_the_first_release():
+    # Golden: stored indexes are compared with new signatures under the same scheme.
+    assert minima(MinHashIndex(0.9).signature("golden words"))[:4].tolist() == [
+        55246723,
+        313111316,
+        1782638758,
+        2626726231,
+    ]
+
+
+def test_a_lone_surrogate_is_a_word_like_any_other():
+    assert near(index(0.9, "half \ud83d emoji"), "half \ud83d emoji") == ("0", 1.0)
