@@ -3,7 +3,7 @@ import math
 from dataclasses import FrozenInstanceError
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.nouns import Example, Persona, Seed, address, canonical
@@ -15,11 +15,13 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_the_canonical_form_reads_back_as_the_value(value: object):
     assert json.loads(canonical(value)) == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
 def test_the_order_of_keys_does_not_change_an_address(value: dict[str, int]):
     turned = dict(reversed(value.items()))
@@ -27,6 +29,7 @@ def test_the_order_of_keys_does_not_change_an_address(value: dict[str, int]):
     assert address(value) == address(turned)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
 def test_two_lists_of_parts_share_an_address_only_when_equal(one: list[str], other: list[str]):
     assert (address(*one) == address(*other)) == (one == other)

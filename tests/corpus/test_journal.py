@@ -133,7 +133,7 @@ async def test_a_caller_that_is_cancelled_while_writing_strands_nobody(
     one.cancel()
     await asyncio.sleep(0.05)
     free.set()
-    assert await asyncio.wait_for(two, 5) == call("b")
+    assert await asyncio.wait_for(two, 2) == call("b")
     assert await journal.find("b") == call("b")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.corpus.tables import Row, dataset_files, is_dataset_folder, rows
@@ -104,6 +104,7 @@ def test_a_bad_json_line_is_named(line: str, said: str):
     assert said in error.message
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), st.none() | st.integers() | st.text(), min_size=1)))
 def test_jsonl_gives_back_every_row(table: list[Row]):
     assert [row for _, row in read("a.jsonl", "\n".join(json.dumps(row) for row in table))] == table

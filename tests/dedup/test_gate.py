@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 import asyncio
 import json
 import random
