@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from understudy.errors import RunFolderError, StorageError
-from understudy.nouns import Call, Example, Seed
+from understudy.nouns import Call, Example, Kind, Seed
 
 SCHEMA_VERSION = 1
 _TABLES = """
@@ -175,6 +175,10 @@ class Ledger:
     def count_seeds(self) -> int:
         """How many seeds the run has."""
         return int(self._db.execute("SELECT COUNT(*) FROM seeds").fetchone()[0])
+
+    def kinds(self) -> set[Kind]:
+        """The kinds of seed that the run has."""
+        return {kind for (kind,) in self._db.execute("SELECT DISTINCT json_extract(body, '$.kind') FROM seeds")}
 
     def seed_at(self, position: int) -> tuple[Seed, str]:
         """The seed at a position of the plan, with its split."""

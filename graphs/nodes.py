@@ -109,7 +109,7 @@ async def gate(state: State, runtime: Runtime[Context]) -> Update:
 
 
 def _twin(match: Any) -> Verdict:
-    return Verdict(f"dedup/{match.by}", False, round(match.similarity, 6), f"like {match.key}")
+    return Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
 
 
 def draft_key(state: State) -> str:

@@ -25,6 +25,7 @@ from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex
 from understudy.dedup.minhash import SCHEME
 from understudy.evals import measures
+from understudy.graphs.nodes import draft_key
 from understudy.graphs.pipeline import build_graph
 from understudy.graphs.state import Context, State
 from understudy.models import SM, Embedder, open_embedder, open_sm
@@ -116,7 +117,7 @@ async def generate(
     sm = sm or await open_sm(recipe)
     try:
         with RunFolder.start(out, recipe, plan_version(recipe, catalog, personas, sm, embedder)) as folder:
-            catalog.check({seed.kind for seed in folder.ledger.seeds()})
+            catalog.check(folder.ledger.kinds())
             return await _Run(recipe, folder, catalog, personas, embedder, sm, watch).go()
     finally:
         await sm.aclose()
@@ -168,6 +169,8 @@ class _Run:
         self.shard_index: list[dict[str, Any]] = []
         self.ended: tuple[str, str] | None = None
         self.room = asyncio.Event()
+        self.names: dict[str, str] = {}
+        """Example ids of this sitting by the names that the gate knows them by."""
         self.done = 0
         self.done_calls = 0
 
@@ -283,9 +286,10 @@ class _Run:
             turn = self.settled
             seed, split, state = self.finished.pop(turn)
             self.settled += 1
-            example = self._last_look(state)
+            example = self._name_twin(self._last_look(state))
+            self.names[draft_key(state)] = example.id
             if row := self.gate.take_row(turn):
-                self.shard_index.append({"stage": "gate", **row})
+                self.shard_index.append({**row, "stage": "gate", "example": example.id})
             self.shard.append((turn, example))
             self.shard_seeds[seed.id] = (seed, split)
             self.progress.counts[example.status] += 1
@@ -304,7 +308,7 @@ class _Run:
         if match is None:
             self.shard_index.append({"stage": "final", **row})
             return example
-        twin = Verdict(f"dedup/{match.by}", False, round(match.similarity, 6), f"like {match.key}")
+        twin = Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
         return dataclasses.replace(
             example,
             status="duplicate",
@@ -312,6 +316,15 @@ class _Run:
             parents=(match.key,),
             verdicts=(*example.verdicts, twin),
         )
+
+    def _name_twin(self, example: Example) -> Example:
+        """A duplicate names the example that stays; at the gate that one had no id yet."""
+        if example.status != "duplicate":
+            return example
+        *verdicts, twin = example.verdicts
+        stays = self.names.get(example.parents[0], example.parents[0])
+        twin = dataclasses.replace(twin, evidence=f"like {stays}")
+        return dataclasses.replace(example, parents=(stays,), verdicts=(*verdicts, twin))
 
     async def _flush(self) -> None:
         """Commit the shard in hand."""

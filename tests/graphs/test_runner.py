@@ -111,9 +111,9 @@ async def test_of_equal_instructions_the_earliest_alone_stays(project: Path) -> 
     assert len(passed_gate) == 1
     assert found["duplicate"]
     for row in found["duplicate"]:
+        assert row["parents"] == [passed_gate[0]["id"]]
         assert row["reason"] == "same words"
-        assert row["parents"]
-        assert row["verdicts"][-1]["evidence"].startswith("like ")
+        assert row["verdicts"][-1]["evidence"] == f"like {passed_gate[0]['id']}"
 
 
 async def test_a_reply_that_cannot_be_read_twice_is_counted_with_its_agent(project: Path) -> None:
