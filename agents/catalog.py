@@ -77,7 +77,7 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
             raise PromptError("no such folder of prompt files", where=str(root), remedy="check `agents.folder`")
         for family in FAMILIES:
             for path in sorted((root / family).glob("*.md")):
-                found[family][path.stem] = Agent(_load(path, family), system)
+                found[family][path.stem] = Agent(_load(path, family, path.stat().st_mtime_ns), system)
     agents: dict[Family, tuple[Agent, ...]] = {}
     for family in FAMILIES:
         names: tuple[str, ...] | None = getattr(cast, family)
@@ -96,7 +96,8 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
 
 
 @cache
-def _load(path: Path, family: Family) -> Prompt:
+def _load(path: Path, family: Family, modified_ns: int) -> Prompt:
+    """Parsed once for each state of the file."""
     prompt = Prompt.load(path)
     for field, given, wanted in (("name", prompt.name, path.stem), ("family", prompt.family, family)):
         if given != wanted:

@@ -42,8 +42,9 @@ class ReplyType:
 
 
 _LABEL = re.compile(
-    r"^\s*(?:\*\*)?(?:question|answer|instruction|rewritten|persona|reply|summary)(?:\*\*)?\s*:\s*", re.I
+    r"^\s*(?:\*\*)?(?:question|answer|instruction|rewritten|persona|reply|summary)(?:\*\*)?\s*:\s*(?:\*\*)?\s*", re.I
 )
+_FENCE = re.compile(r"^\s*```(?:json)?|```\s*$")
 _SENTENCE = re.compile(r"[.!?…][\"')\]]?(?=\s|$)|```\s*$|\n")
 
 
@@ -71,7 +72,7 @@ def _text(least_words: int, *, one_line: bool = False) -> Callable[[str, bool], 
 def _json(model: type[BaseModel]) -> Callable[[str, bool], BaseModel]:
     def read(text: str, truncated: bool) -> BaseModel:
         try:
-            return model.model_validate_json(text.strip().removeprefix("```json").removesuffix("```").strip())
+            return model.model_validate_json(_FENCE.sub("", text).strip())
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the reply"

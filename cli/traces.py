@@ -63,7 +63,9 @@ def _tree(told: Story, prompts: bool) -> None:
     root = Tree(
         Text.assemble(("example ", "bold"), example.id, "  ", (example.status, colour), f"  {example.reason or ''}")
     )
-    seed = root.add(Text.assemble(("seed ", "bold"), f"{told.seed.kind}  {visible(told.seed.source)}  {told.seed.id[:12]}"))
+    seed = root.add(
+        Text.assemble(("seed ", "bold"), f"{told.seed.kind}  {visible(told.seed.source)}  {told.seed.id[:12]}")
+    )
     seed.add(Text(visible(_short(told.seed.content, 400))))
     persona = example.persona
     root.add(Text.assemble(("persona ", "bold"), visible(persona.text) if persona else "none"))
@@ -79,7 +81,9 @@ def _tree(told: Story, prompts: bool) -> None:
             text = message["content"] if prompts else message["content"].rpartition("\n\n")[2]
             branch.add(Text.assemble((f"{message['role']}: ", "dim"), visible(text)))
         branch.add(
-            Text.assemble(("reply: ", "bold"), visible(call.reply or "none"), (f"  ({call.error})" if call.error else "", "red"))
+            Text.assemble(
+                ("reply: ", "bold"), visible(call.reply or "none"), (f"  ({call.error})" if call.error else "", "red")
+            )
         )
     verdicts = root.add(Text("verdicts", "bold"))
     for verdict in example.verdicts:

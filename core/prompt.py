@@ -84,7 +84,7 @@ class Prompt(BaseModel):
             PromptError: naming the file and field that is wrong.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise PromptError(f"cannot read the prompt file: {error}", where=str(path)) from error
         parts = text.split("---\n", 2)
@@ -96,7 +96,7 @@ class Prompt(BaseModel):
             )
         try:
             head = yaml.safe_load(parts[1]) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise PromptError(f"front matter is not YAML: {error}", where=str(path)) from error
         task, _, editor = parts[2].partition("\n--- editor ---\n")
         try:
@@ -149,7 +149,7 @@ class Prompt(BaseModel):
         body = self.editor if editor and self.editor else self.task
         try:
             task = _template(body).render(values)
-        except jinja2.TemplateError as error:
+        except Exception as error:  # a template raises whatever its expressions raise
             raise PromptError(f"does not render: {error}", where=self.file) from error
         return ({"role": "system", "content": system}, {"role": "user", "content": f"{material}\n\n{task}"})
 

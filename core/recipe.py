@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from understudy.errors import RecipeError
 from understudy.nouns import address
@@ -21,7 +21,7 @@ from understudy.nouns import address
 class Strict(BaseModel):
     """A section of the recipe: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Source(Strict):
@@ -99,7 +99,16 @@ class ScriptedSM(Strict):
     price_out: float = Field(0.0, ge=0)
 
 
-SMSpec = Annotated[EmbeddedSM | TransformersSM | OpenAISM | ScriptedSM, Field(discriminator="backend")]
+def _backend_or_embedded(value: Any) -> Any:
+    """`sm:` without a backend is the embedded one."""
+    return {"backend": "embedded", **value} if isinstance(value, dict) else value
+
+
+SMSpec = Annotated[
+    EmbeddedSM | TransformersSM | OpenAISM | ScriptedSM,
+    Field(discriminator="backend"),
+    BeforeValidator(_backend_or_embedded),
+]
 
 
 class Personas(Strict):
@@ -152,9 +161,16 @@ class Verify(Strict):
     min_words: int = Field(3, ge=0)
     """Fewest words in an answer."""
     max_words: int = Field(400, ge=1)
+    """Most words in an answer."""
     min_grounding: float | None = Field(0.25, ge=0, le=1)
     """Least share of content words, of a passage, an instruction or an answer, that occur in what it was made from;
     null switches these rules off."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Verify:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words of at most max_words, which is {self.max_words}")
+        return self
 
 
 class Training(Strict):
@@ -203,12 +219,22 @@ class Recipe(Strict):
     """Drafts under way at once; memory grows with it, the corpus does not depend on it."""
     training: Training = Training()
 
-    folder: Path = Field(default=Path(), exclude=True)
-    """Set by the loader: what relative paths are relative to."""
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The recipe's own folder: what relative paths are relative to."""
+        return self._folder
+
+    def at(self, folder: Path) -> Recipe:
+        """The same recipe, with its relative paths taken from `folder`."""
+        moved = self.model_copy()
+        moved._folder = folder
+        return moved
 
     def path(self, relative: str) -> Path:
         """A path of the recipe, resolved against the recipe's own folder."""
-        return (self.folder / relative).expanduser()
+        return self.folder / Path(relative).expanduser()
 
     @property
     def plan_version(self) -> str:
@@ -251,15 +277,14 @@ def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     for override in overrides:
         _apply(data, override)
     try:
-        return Recipe.model_validate({**data, "folder": path.parent.resolve()})
+        return Recipe.model_validate(data).at(path.parent.resolve())
     except ValidationError as error:
-        raise _explain(path, node, error) from error
+        raise _explain(path, node, error, overrides) from error
 
 
 def schema() -> dict[str, Any]:
     """The recipe's JSON schema, for editors; the reference page is made from it too."""
     body = Recipe.model_json_schema()
-    body["properties"].pop("folder", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
 
 
@@ -279,7 +304,7 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"not valid YAML: {error}", where=str(path)) from error
     if node is None or not isinstance(data, dict):
         raise RecipeError(
@@ -313,10 +338,13 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise RecipeError(f"--set {override}", expected=f"`{parent}` to be a section")
         data = child
-    data[last] = yaml.safe_load(value)
+    try:
+        data[last] = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"not valid YAML: {value!r}", where=f"--set {override}") from error
 
 
-def _explain(path: Path, node: yaml.Node, error: ValidationError) -> RecipeError:
+def _explain(path: Path, node: yaml.Node, error: ValidationError, overrides: tuple[str, ...]) -> RecipeError:
     """Turn the first pydantic error into one that names line, key and remedy."""
     errors = error.errors()
     # A misspelt key is also a missing one; the typo is what helps.
@@ -325,6 +353,10 @@ def _explain(path: Path, node: yaml.Node, error: ValidationError) -> RecipeError
     line, keys = _locate(node, loc)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
     where = f"{path}:{line}: {key}" if key else f"{path}:{line}"
+    for override in overrides:
+        given = override.partition("=")[0]
+        if key == given or key.startswith((f"{given}.", f"{given}[")):
+            where = f"--set {override}"  # the command line had the last word on this key
     if first["type"] == "extra_forbidden":
         valid = sorted(_fields(loc[:-1]))
         near = difflib.get_close_matches(str(loc[-1]), valid, n=1, cutoff=0.5)
@@ -363,12 +395,13 @@ def _fields(loc: tuple[int | str, ...]) -> set[str]:
     """The keys that are valid in the section at `loc`."""
     model: Any = Recipe
     for part in loc:
-        if isinstance(part, str) and part in getattr(model, "model_fields", {}):
-            model = model.model_fields[part].annotation
-        candidates = _models(model)
-        tagged = [c for c in candidates if "backend" in c.model_fields and part in _backend(c)]
-        model = tagged[0] if tagged else candidates[0] if candidates else model
-    return set(getattr(model, "model_fields", {})) - {"folder"}
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            able = _models(fields[str(part)].annotation)
+            model = able[0] if len(able) == 1 else able
+        elif isinstance(model, list):
+            model = next((one for one in model if part in _backend(one)), model)
+    return set(getattr(model, "model_fields", {}))
 
 
 def _backend(model: type[BaseModel]) -> tuple[Any, ...]:

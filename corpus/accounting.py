@@ -14,6 +14,7 @@ from understudy.errors import AccountingError
 from understudy.recipe import Recipe
 
 _HOME = {"accepted": "data/", "rejected": "rejected/", "duplicate": "duplicates/", "failed": "failed/"}
+_STATES = ("done", "failed", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Accounting:
         Raises:
             AccountingError: when they do not balance.
         """
-        seeds = dict.fromkeys(("done", "failed", "pending"), 0) | dict(ledger.tally("seeds", "state"))
+        seeds = dict.fromkeys(_STATES, 0) | dict(ledger.tally("seeds", "state"))
         drafts = dict.fromkeys(_HOME, 0) | dict(ledger.tally("drafts", "status"))
         reasons = {
             f"{status}: {reason}": count
@@ -87,7 +88,7 @@ class Accounting:
                     f"the ledger has {self.drafts[status]} {status} drafts, the files have {written}",
                     where=str(ledger.path.parent / home),
                 )
-        if sum(self.seeds.values()) != ledger.count_seeds():
+        if sum(self.seeds[state] for state in _STATES) != ledger.count_seeds():
             raise AccountingError(f"seeds do not add up: {self.seeds}", where=str(ledger.path))
         nameless = [reason for reason in self.reasons if reason.endswith(": None")]
         if nameless:

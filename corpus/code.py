@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 
 from understudy.corpus.tokens import count_tokens
@@ -16,19 +17,19 @@ LANGUAGES = {
 
 def pieces(text: str, language: str, chunk_tokens: int) -> Iterator[tuple[int, str, str | None]]:
     """The pieces of one file as (line, code, symbol); a definition is never split."""
-    if language == "python":
-        try:
+    found = list(_definitions(text)) if language == "python" else []
+    yield from found or _layout(text, chunk_tokens)
+
+
+def _definitions(text: str) -> Iterator[tuple[int, str, str | None]]:
+    """The top-level functions and classes; none where the file is not this Python's syntax."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in somebody's code is not our warning
             tree = ast.parse(text)
-        except (SyntaxError, ValueError):  # another version's syntax: cut it by layout
-            tree = None
-        if tree is not None:
-            yield from _definitions(text, tree)
-            return
-    yield from _layout(text, chunk_tokens)
-
-
-def _definitions(text: str, tree: ast.Module) -> Iterator[tuple[int, str, str | None]]:
-    lines = text.splitlines()
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return
+    lines = text.split("\n")
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
@@ -39,7 +40,7 @@ def _layout(text: str, chunk_tokens: int) -> Iterator[tuple[int, str, str | None
     """Cut at blank lines that are followed by an unindented line, packing up to `chunk_tokens`."""
     blocks: list[tuple[int, list[str]]] = []
     previous_blank = True
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         starts = previous_blank and line[:1].strip() and line[0] not in ")}]"
         if starts or not blocks:
             blocks.append((number, []))
@@ -48,7 +49,7 @@ def _layout(text: str, chunk_tokens: int) -> Iterator[tuple[int, str, str | None
     held: list[str] = []
     first = 1
     for number, block in blocks:
-        if held and count_tokens("\n".join([*held, *block])) > chunk_tokens:
+        if count_tokens("\n".join([*held, *block])) > chunk_tokens and any(line.strip() for line in held):
             yield first, "\n".join(held).strip("\n"), None
             held = []
         if not held:

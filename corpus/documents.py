@@ -11,12 +11,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import yaml
 
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import SeedError
 
-BlockKind = Literal["heading", "prose", "whole"]
+if TYPE_CHECKING:
+    from bs4 import Tag
+    from markdown_it.token import Token
+
+BlockKind = Literal["heading", "prose", "list", "whole"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 # A chunk below this is no use alone (a stray heading, a caption): it joins the chunk before it.
@@ -25,7 +31,7 @@ _TINY_TOKENS = 24
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of a document; `whole` blocks (tables, code) are never split."""
+    """A piece of a document; `list` blocks are split between lines only, `whole` ones (tables, code) never."""
 
     kind: BlockKind
     text: str
@@ -100,69 +106,78 @@ def pack(blocks: list[Block], chunk_tokens: int) -> list[Chunk]:
 
 
 def _split_long(blocks: list[Block], chunk_tokens: int) -> Iterator[Block]:
-    """Cut prose that is longer than a chunk, at sentence ends; without any, at words."""
+    """Cut prose that is longer than a chunk at sentence ends, lists between lines; without any, at words."""
     for block in blocks:
-        if block.kind != "prose" or count_tokens(block.text) <= chunk_tokens:
+        if block.kind not in {"prose", "list"} or count_tokens(block.text) <= chunk_tokens:
             yield block
             continue
-        held: list[str] = []
-        size = 0
-        for sentence in _SENTENCE_END.split(block.text):
-            for part in _words_of(sentence, chunk_tokens):
-                tokens = count_tokens(part)
-                if held and size + tokens > chunk_tokens:
-                    yield Block("prose", " ".join(held), block.place)
-                    held, size = [], 0
-                held.append(part)
-                size += tokens
-        if held:
-            yield Block("prose", " ".join(held), block.place)
+        joint = "\n" if block.kind == "list" else " "
+        units = block.text.split("\n") if block.kind == "list" else _SENTENCE_END.split(block.text)
+        parts = [part for unit in units for part in _fill(unit.split(" "), " ", chunk_tokens)]
+        for text in _fill(parts, joint, chunk_tokens):
+            yield Block(block.kind, text, block.place)
 
 
-def _words_of(sentence: str, chunk_tokens: int) -> Iterator[str]:
-    if count_tokens(sentence) <= chunk_tokens:
-        yield sentence
-        return
+def _fill(parts: list[str], joint: str, chunk_tokens: int) -> Iterator[str]:
+    """Join parts into texts of at most `chunk_tokens`; a single part may be longer."""
     held: list[str] = []
     size = 0
-    for word in sentence.split():
-        tokens = count_tokens(word)
+    for part in parts:
+        tokens = count_tokens(part)
         if held and size + tokens > chunk_tokens:
-            yield " ".join(held)
+            yield joint.join(held)
             held, size = [], 0
-        held.append(word)
+        held.append(part)
         size += tokens
     if held:
-        yield " ".join(held)
+        yield joint.join(held)
 
 
 def _markdown(text: str) -> Iterator[Block]:
     from markdown_it import MarkdownIt
 
-    lines = text.splitlines()
-    start = 0
-    if lines and lines[0] == "---" and "---" in lines[1:]:
-        start = lines.index("---", 1) + 1
-        lines[:start] = [""] * start  # keeps line numbers true
-    parsed = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
-    for token in parsed:
-        if token.level != 0 or token.map is None or token.nesting < 0:
+    lines = text.split("\n")
+    matter = _front_matter(lines)
+    lines[:matter] = [""] * matter  # keeps line numbers true
+    tokens = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
+    for place, token in enumerate(tokens):
+        if token.level != 0 or token.map is None or token.nesting < 0 or token.type == "hr":
             continue
         first, last = token.map
         source = "\n".join(lines[first:last]).rstrip()
-        if not source or (token.type in {"hr", "html_block"} and not source.strip("-* \n")):
+        if token.type == "html_block":
+            source = re.sub(r"<!--.*?-->", "", source, flags=re.DOTALL).strip()
+        if not source:
             continue
-        if token.type == "html_block" and source.startswith("<!--"):
-            continue
+        kind: BlockKind = "prose"
         if token.type == "heading_open":
-            yield Block("heading", source, str(first + 1), int(token.tag[1]))
-        elif token.type in {"fence", "code_block", "table_open", "html_block"}:
-            yield Block("whole", source, str(first + 1))
-        elif token.type == "bullet_list_open" or token.type == "ordered_list_open":
-            # A list that holds a code block stays whole; any other may be cut between its lines.
-            yield Block("whole" if "```" in source else "prose", source, str(first + 1))
-        else:
-            yield Block("prose", source, str(first + 1))
+            kind = "heading"
+        elif token.type in {"fence", "code_block", "table_open", "html_block"} or _holds_code(tokens[place:]):
+            kind = "whole"
+        elif token.type in {"bullet_list_open", "ordered_list_open"}:
+            kind = "list"
+        yield Block(kind, source, str(first + 1), int(token.tag[1]) if kind == "heading" else 0)
+
+
+def _front_matter(lines: list[str]) -> int:
+    """How many lines of YAML front matter a document starts with; two rules with text between are none."""
+    if lines[0] != "---" or "---" not in lines[1:]:
+        return 0
+    end = lines.index("---", 1)
+    try:
+        return end + 1 if isinstance(yaml.safe_load("\n".join(lines[1:end])), dict) else 0
+    except (yaml.YAMLError, ValueError):
+        return 0
+
+
+def _holds_code(tokens: list[Token]) -> bool:
+    """Whether the list or quote that opens here has a code block inside."""
+    for token in tokens[1:]:
+        if token.level == 0:
+            return False
+        if token.type in {"fence", "code_block"}:
+            return True
+    return False
 
 
 def _plain(text: str) -> Iterator[Block]:
@@ -175,31 +190,57 @@ def _plain(text: str) -> Iterator[Block]:
         line += part.count("\n")
 
 
+_KEPT = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "dl", "pre", "table", "blockquote"]
+
+
 def _html(text: str) -> Iterator[Block]:
-    from bs4 import BeautifulSoup, Tag
+    from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(text, "html.parser")
-    for unwanted in soup(["script", "style", "nav", "template", "noscript"]):
+    for unwanted in soup(["script", "style", "nav", "template", "noscript", "head"]):
         unwanted.decompose()
-    kept = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "dl", "pre", "table", "blockquote"]
-    for tag in soup.find_all(kept):
-        if not isinstance(tag, Tag) or tag.find_parent(kept):
-            continue
-        place = str(tag.sourceline or 1)
-        if tag.name == "table":
-            rows = [[c.get_text(" ", strip=True) for c in row.find_all(["td", "th"])] for row in tag.find_all("tr")]
-            if rows:
-                yield Block("whole", markdown_table(rows[0], rows[1:]), place)
-        elif tag.name == "pre":
-            yield Block("whole", f"```\n{tag.get_text().strip(chr(10))}\n```", place)
-        elif tag.name[0] == "h" and tag.name[1:].isdigit():
-            level = int(tag.name[1])
-            yield Block("heading", "#" * level + " " + tag.get_text(" ", strip=True), place, level)
-        elif tag.name in {"ul", "ol"}:
-            items = [item.get_text(" ", strip=True) for item in tag.find_all("li", recursive=False)]
-            yield Block("prose", "\n".join(f"- {item}" for item in items), place)
-        elif content := re.sub(r"\s+", " ", tag.get_text(" ")).strip():
-            yield Block("prose", content, place)
+    yield from _walk(soup)
+
+
+def _walk(parent: Tag) -> Iterator[Block]:
+    """The blocks of an element; text that stands beside them, in a `div` say, is prose as well."""
+    from bs4 import Tag
+    from bs4.element import Comment, NavigableString
+
+    loose: list[str] = []
+
+    def gather() -> Iterator[Block]:
+        if content := re.sub(r"\s+", " ", "".join(loose)).strip():
+            yield Block("prose", content, str(parent.sourceline or 1))
+        loose.clear()
+
+    for child in parent.children:
+        if isinstance(child, Tag) and (child.name in _KEPT or child.find(_KEPT) or child.name == "div"):
+            yield from gather()
+            yield from _element(child) if child.name in _KEPT else _walk(child)
+        elif isinstance(child, Tag):
+            loose.append(" " if child.name == "br" else child.get_text())
+        elif isinstance(child, NavigableString) and not isinstance(child, Comment):
+            loose.append(str(child))
+    yield from gather()
+
+
+def _element(tag: Tag) -> Iterator[Block]:
+    place = str(tag.sourceline or 1)
+    if tag.name == "table":
+        rows = [[c.get_text(" ", strip=True) for c in row.find_all(["td", "th"])] for row in tag.find_all("tr")]
+        if rows:
+            yield Block("whole", markdown_table(rows[0], rows[1:]), place)
+    elif tag.name == "pre":
+        yield Block("whole", f"```\n{tag.get_text().strip(chr(10))}\n```", place)
+    elif tag.name[0] == "h" and tag.name[1:].isdigit():
+        level = int(tag.name[1])
+        yield Block("heading", "#" * level + " " + tag.get_text(" ", strip=True), place, level)
+    elif tag.name in {"ul", "ol"}:
+        items = [item.get_text(" ", strip=True) for item in tag.find_all("li", recursive=False)]
+        yield Block("list", "\n".join(f"- {item}" for item in items), place)
+    elif content := re.sub(r"\s+", " ", tag.get_text(" ")).strip():
+        yield Block("prose", content, place)
 
 
 def _pdf(path: Path) -> Iterator[Block]:

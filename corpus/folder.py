@@ -15,6 +15,7 @@ Drafts are committed in plan order, a shard at a time: files first, durable, the
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -64,6 +65,7 @@ class RunFolder:
             RunFolderError: when it belongs to another recipe, is locked, damaged, or not a corpus.
             SeedError: when a seed cannot be read; nothing is then left behind.
         """
+        path = path.resolve()
         if path.exists() and not path.is_dir():
             raise RunFolderError("is a file", where=str(path), expected="a folder for the corpus")
         if path.is_dir() and any(path.iterdir()):
@@ -79,7 +81,12 @@ class RunFolder:
                     shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
                     ledger.register(shuffled, recipe.test_share)
                 path.mkdir(exist_ok=True)
-                os.rename(building, path)  # replaces an empty folder
+                try:
+                    os.rename(building, path)  # replaces an empty folder
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    # Another process was first; what it holds is seen below.
             finally:
                 shutil.rmtree(building, ignore_errors=True)
         return cls._resume(path, recipe, plan_version)
@@ -112,7 +119,7 @@ class RunFolder:
                 "no such corpus folder", where=str(path), remedy="check the path, or make one with `understudy run`"
             )
         ledger = Ledger.open(path / "ledger.db", own=False)
-        recipe = Recipe.model_validate({**json.loads(ledger.meta("recipe")), "folder": Path(ledger.meta("home"))})
+        recipe = Recipe.model_validate_json(ledger.meta("recipe")).at(Path(ledger.meta("home")))
         return cls(path, ledger, recipe)
 
     def close(self) -> None:
@@ -140,7 +147,7 @@ class RunFolder:
                 )
         for home in ("data", *_HOMES.values(), "traces", "index"):
             for path in (self.path / home).glob("*"):
-                if f"{home}/{path.name}" not in listed:
+                if path.is_file() and f"{home}/{path.name}" not in listed:
                     path.unlink()
 
     def commit(

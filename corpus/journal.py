@@ -28,9 +28,9 @@ class Journal:
         self._folder = folder
         # SQLite and fsync block; one thread keeps them off the event loop and in order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._under_way: dict[str, asyncio.Future[Call]] = {}
+        self._under_way: dict[str, asyncio.Task[Call]] = {}
         self._queue: list[tuple[Call, asyncio.Future[None]]] = []
-        self._writing = False
+        self._writer: asyncio.Task[None] | None = None
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
         """Do blocking work on the ledger's own thread."""
@@ -48,50 +48,50 @@ class Journal:
 
         An engine error is not journaled: it says nothing of the seed, and the next try may succeed.
         """
-        if key in self._under_way:
-            return await asyncio.shield(self._under_way[key])
-        future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
-        self._under_way[key] = future
-        try:
-            call = await self.find(key)
-            if call is None:
-                call = await make()
-                await self._record(call)
-            future.set_result(call)
-            return call
-        except BaseException as error:
-            future.set_exception(error)
-            future.exception()  # marks it as seen: there may be nobody else waiting
-            raise
-        finally:
-            del self._under_way[key]
+        task = self._under_way.get(key)
+        if task is None:
+            # A task of its own: who asked first may be cancelled while others wait for the same call.
+            task = asyncio.create_task(self._find_or_make(key, make))
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    async def _find_or_make(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
+        call = await self.find(key)
+        if call is None:
+            call = await make()
+            await self._record(call)
+        return call
+
+    def _forget(self, key: str, task: asyncio.Task[Call]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: whoever asked may be gone
 
     async def _record(self, call: Call) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((call, done))
-        if not self._writing:
-            self._writing = True
-            try:
-                while self._queue:
-                    await self._flush()
-            finally:
-                self._writing = False
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
         await done
 
-    async def _flush(self) -> None:
-        batch, self._queue = self._queue, []
-        try:
-            await asyncio.shield(self.run(self._ledger.add_calls, [call for call, _ in batch]))
-        except BaseException as error:
+    async def _write(self) -> None:
+        """Write what has queued up, a transaction at a time, until nothing is left."""
+        while self._queue:
+            batch, self._queue = self._queue, []
+            error: Exception | None = None
+            try:
+                await self.run(self._ledger.add_calls, [call for call, _ in batch])
+            except Exception as caught:  # it belongs to those whose calls were not written
+                error = caught
             for _, done in batch:
                 if not done.done():
-                    done.set_exception(error)
-                    done.exception()
-            raise
-        for _, done in batch:
-            if not done.done():
-                done.set_result(None)
+                    done.set_result(None) if error is None else done.set_exception(error)
 
-    def close(self) -> None:
-        """Let the ledger's thread finish and end."""
+    async def aclose(self) -> None:
+        """End the calls that nobody waits for any more, and the ledger's thread."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *([self._writer] if self._writer else []), return_exceptions=True)
         self._thread.shutdown(wait=True)

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from understudy.errors import RunFolderError, StorageError
-from understudy.nouns import Call, Example, Kind, Seed
+from understudy.nouns import Call, Example, Kind, Seed, address
 
 SCHEMA_VERSION = 1
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seeds(
     id TEXT PRIMARY KEY, source INTEGER NOT NULL, shuffle TEXT NOT NULL, position INTEGER,
-    split TEXT, state TEXT NOT NULL DEFAULT 'pending', body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    split TEXT, twin TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'pending', body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX seeds_by_position ON seeds(position);
+CREATE INDEX seeds_by_twin ON seeds(twin, position);
 CREATE TABLE drafts(
     turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seed TEXT NOT NULL REFERENCES seeds(id),
     draw INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT, tokens INTEGER NOT NULL,
@@ -54,6 +55,14 @@ UPDATE seeds SET position = placed.position, split = placed.split FROM (
             THEN 'test' ELSE 'train' END AS split
     FROM (SELECT id, source, ROW_NUMBER() OVER (PARTITION BY source ORDER BY shuffle) - 1 AS rank FROM seeds)
 ) AS placed WHERE seeds.id = placed.id
+"""
+# Equal seeds stand on the same side, or the test split would hold what was trained on.
+_JOIN_TWINS = """
+UPDATE seeds SET split = first.split FROM (
+    SELECT twin, split FROM seeds AS one
+    WHERE position = (SELECT MIN(position) FROM seeds WHERE twin = one.twin)
+    GROUP BY twin HAVING (SELECT COUNT(*) FROM seeds WHERE twin = one.twin) > 1
+) AS first WHERE seeds.twin = first.twin
 """
 
 
@@ -89,8 +98,9 @@ class Ledger:
     def create(cls, path: Path, meta: dict[str, str]) -> Ledger:
         """A new ledger, owned by this process."""
         lock = _acquire(path)
-        db = _connect(path)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         with storage_errors(path):
+            _configure(db)
             db.executescript("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;" + _TABLES)
             meta = {**meta, "schema": str(SCHEMA_VERSION)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -111,11 +121,12 @@ class Ledger:
                 remedy="give the output folder of `understudy run`",
             )
         lock = _acquire(path) if own else None
-        db = _connect(path)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         ledger = cls(path, db, lock)
         try:
+            _configure(db)
             version = int(ledger.meta("schema"))
-        except (sqlite3.DatabaseError, TypeError) as error:
+        except (sqlite3.DatabaseError, LookupError, ValueError) as error:
             ledger.close()
             raise RunFolderError(
                 f"ledger is damaged: {error}", where=str(path), remedy="restore it from a copy of the folder"
@@ -152,7 +163,7 @@ class Ledger:
         """One value of the run's own facts (recipe, plan version, name)."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         if row is None:
-            raise TypeError(f"no {key} in meta")
+            raise LookupError(f"no {key} in meta")
         return str(row[0])
 
     def set_meta(self, **values: str) -> None:
@@ -166,10 +177,14 @@ class Ledger:
         """Enter all seeds as (source, seed, shuffle key) and give each its position and split."""
         with self._transaction() as db:
             db.executemany(
-                "INSERT INTO seeds(id, source, shuffle, body) VALUES (?, ?, ?, ?)",
-                ((seed.id, source, shuffle, json.dumps(asdict(seed))) for source, seed, shuffle in seeds),
+                "INSERT INTO seeds(id, source, shuffle, twin, body) VALUES (?, ?, ?, ?, ?)",
+                (
+                    (seed.id, source, shuffle, address(seed.kind, seed.content), json.dumps(asdict(seed)))
+                    for source, seed, shuffle in seeds
+                ),
             )
             db.execute(_PLACE_SEEDS, {"test": test_share})
+            db.execute(_JOIN_TWINS)
         return self.count_seeds()
 
     def count_seeds(self) -> int:
@@ -313,11 +328,9 @@ def _storage_error(path: Path, what: str) -> StorageError:
     )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous=FULL")
     db.execute("PRAGMA foreign_keys=ON")
-    return db
 
 
 def _acquire(path: Path) -> IO[str]:

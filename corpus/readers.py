@@ -68,6 +68,13 @@ def files(source: Source, path: Path) -> list[Path]:
             remedy="check `seeds: path:` (it is relative to the recipe's folder)",
         )
     if path.is_file():
+        if path.suffix.lower() not in _suffixes(source):
+            raise SeedError(
+                f"not a file that `kind: {source.kind}` reads",
+                where=str(path),
+                expected=", ".join(sorted(_suffixes(source))),
+                remedy="correct `kind` in the recipe, or rename the file",
+            )
         return [path]
     if tables.is_dataset_folder(path):
         return tables.dataset_files(path)

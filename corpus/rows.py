@@ -34,7 +34,19 @@ EXAMPLE = pa.schema(
         ("source", pa.string()),
         ("license", pa.string()),
         ("draw", pa.int32()),
-        ("persona", pa.struct([("id", pa.string()), ("text", pa.string()), ("origin", pa.string())])),
+        (
+            "persona",
+            pa.struct(
+                [
+                    ("id", pa.string()),
+                    ("text", pa.string()),
+                    ("origin", pa.string()),
+                    ("parent", pa.string()),
+                    ("relation", pa.string()),
+                    ("hop", pa.int32()),
+                ]
+            ),
+        ),
         ("parents", _TEXTS),
         ("path", _TEXTS),
         ("calls", _TEXTS),
@@ -112,7 +124,7 @@ def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
         "source": seed.source,
         "license": seed.meta.get("license"),
         "draw": example.draw,
-        "persona": {"id": persona.id, "text": persona.text, "origin": persona.origin} if persona else None,
+        "persona": asdict(persona) if persona else None,
         "parents": list(example.parents),
         "path": list(example.path),
         "calls": list(example.calls),
@@ -131,7 +143,7 @@ def example(row: dict[str, Any]) -> Example:
         payload={"messages": row["messages"]} if row["messages"] else {},
         seed=row["seed_id"],
         draw=row["draw"],
-        persona=Persona(persona["id"], persona["text"], persona["origin"]) if persona else None,
+        persona=Persona(**persona) if persona else None,
         parents=tuple(row["parents"]),
         path=tuple(row["path"]),
         calls=tuple(row["calls"]),

@@ -6,6 +6,7 @@ Each reader yields `(place, row)`, the place being a line or row number for erro
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def rows(path: Path, text: str | None) -> Iterator[tuple[str, Row]]:
 
 
 def _csv(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, Row]]:
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    csv.field_size_limit(2**31 - 1)  # a document may stand in one field
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -85,6 +87,7 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[str, Row]]:
             continue
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
+            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         except (ValueError, RecursionError) as error:
             raise SeedError(f"not valid JSON: {error}", where=f"{path}:{number}") from error
         if not isinstance(row, dict):

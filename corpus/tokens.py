@@ -7,11 +7,19 @@ alone. Against SmolLM2's tokenizer it is within a few per cent on English prose 
 
 import re
 
-# A BPE vocabulary of 50k holds most words of up to about eight letters whole; longer ones fall in pieces.
-_PIECE = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_+|\n+| {2,}")
-_LETTERS_PER_TOKEN = 8
+# A BPE vocabulary of 50k holds most English words of up to about eight letters whole; longer ones fall in pieces,
+# other alphabets in pieces of about three letters, and ideographs and kana cost a token or more each.
+_PIECE = re.compile(r"[A-Za-z]+|[\u3040-\u9fff\uac00-\ud7af]|[^\W\d_A-Za-z]+|\d|[^\w\s]|_+|\n[ \n]*| {2,}")
 
 
 def count_tokens(text: str) -> int:
     """An estimate of the number of BPE tokens in `text`."""
-    return sum(-(-len(piece) // _LETTERS_PER_TOKEN) if piece[0].isalpha() else 1 for piece in _PIECE.findall(text))
+    return sum(map(_tokens, _PIECE.findall(text)))
+
+
+def _tokens(piece: str) -> int:
+    if not piece[0].isalpha():
+        return 1
+    if piece.isascii():
+        return -(-len(piece) // 8)
+    return -(-len(piece) // 3) if len(piece) > 1 else 2

@@ -1,7 +1,8 @@
 """Texts that share nearly all their words: MinHash proposes, exact Jaccard decides.
 
-128 permutations in 16 bands of 8 rows propose at least 99.9 % of pairs at Jaccard 0.9; the more usual
-8 bands of 16 rows would miss a fifth of them. Word 1-grams, as Persona Hub uses (arXiv 2406.20094, 2.3).
+128 permutations in 16 bands of 8 rows propose at least 99.9 % of pairs at Jaccard 0.9; the more usual 8 bands of 16
+rows would miss a fifth of them. Below 0.9 the bands are shorter, to keep that recall. Word 1-grams, as Persona Hub
+uses (arXiv 2406.20094, 2.3).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
 PERMUTATIONS = 128
-BANDS, ROWS = 16, 8
+_LEAST_RECALL = 0.999
 # Signatures are comparable only under the same scheme; an index file carries this, and another is refused.
 SCHEME = f"datasketch-affine32-seed1-{PERMUTATIONS}-words"
 
@@ -30,12 +31,21 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other)
 
 
+def bands(threshold: float) -> tuple[int, int]:
+    """Bands and rows that propose at least 99.9 % of the pairs at the threshold: 1 - (1 - t^rows)^bands."""
+    for rows in (8, 4, 2, 1):
+        number = PERMUTATIONS // rows
+        if 1 - (1 - threshold**rows) ** number >= _LEAST_RECALL:
+            return number, rows
+    return PERMUTATIONS, 1
+
+
 class MinHashIndex:
     """Texts by key; `nearest` finds the most similar one above the threshold."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._lsh = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
+        self._lsh = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
         self._words: dict[str, frozenset[str]] = {}
 
     def signature(self, text: str) -> MinHash:
@@ -54,7 +64,7 @@ class MinHashIndex:
         scored = [(jaccard(words, self._words[key]), key) for key in self._lsh.query(signature)]
         order = list(self._words) if len(scored) > 1 else []
         best = max(scored, key=lambda hit: (hit[0], -order.index(hit[1]) if order else 0), default=None)
-        return (best[1], best[0]) if best and best[0] > self.threshold else None
+        return (best[1], best[0]) if best and (best[0] > self.threshold or best[0] == 1) else None
 
     def add(self, key: str, text: str, signature: MinHash) -> None:
         """Enter a text."""

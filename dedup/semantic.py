@@ -32,7 +32,8 @@ class SemanticIndex:
             return None
         scores, places = self._index.search(vector[None, :], 1)
         score = min(1.0, float(scores[0, 0]))
-        return (self._keys[int(places[0, 0])], score) if score > self.threshold else None
+        near = score > self.threshold or score > 1 - 1e-6  # the same text, up to rounding
+        return (self._keys[int(places[0, 0])], score) if near else None
 
     def add(self, key: str, vector: Matrix) -> None:
         """Enter a vector."""

@@ -1,7 +1,8 @@
 """Write the reference pages and the graph's picture from the code.
 
-`python docs/generate.py` writes docs/reference/*, docs/graph.mmd, docs/graph.svg and docs/graph.png;
-`python docs/generate.py --check` changes nothing, names the text files that differ, and exits with 1.
+`python docs/generate.py` writes docs/reference/* and docs/graph.mmd, and draws docs/graph.svg and docs/graph.png if
+they are missing or the graph has changed. `python docs/generate.py --check` changes nothing, names the text files
+that differ, and exits with 1.
 """
 
 from __future__ import annotations
@@ -52,16 +53,20 @@ def stale(docs: Path = DOCS) -> list[str]:
 
 
 def write(docs: Path = DOCS) -> list[str]:
-    """Write every generated file, pictures too; returns their names."""
-    written = pages()
-    for name, text in written.items():
+    """Write every generated file that is missing or differs; returns their names.
+
+    The layout of the pictures varies a little from one process to the next, so a picture is kept as long as the
+    graph is the same; delete it to have it drawn again.
+    """
+    written = stale(docs)
+    for name, text in pages().items():
         path = docs / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    pictures = ["graph.svg", "graph.png"]
+    pictures = [name for name in ("graph.svg", "graph.png") if "graph.mmd" in written or not (docs / name).is_file()]
     for name in pictures:
         draw(docs / name)
-    return [*written, *pictures]
+    return written + pictures
 
 
 def recipe_page(body: dict[str, Any]) -> str:

@@ -40,7 +40,8 @@ _POINTING = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF_ROLE = re.compile(
-    r"\bas an? (?:ai|artificial|language model)|\bi(?:'m| am) (?:sorry|unable|an? (?:ai|language))|"
+    r"\bas an? (?:ai\b|artificial intelligence|(?:large )?language model)|"
+    r"\bi(?:'m| am) (?:sorry|unable|an? (?:ai\b|(?:large )?language model))|"
     r"\bi can(?:no|')t (?:help|assist|answer|provide)|\b(?:ai|language) model\b|<\|",
     re.IGNORECASE,
 )

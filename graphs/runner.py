@@ -200,7 +200,7 @@ class _Run:
                     await asyncio.gather(*workers, return_exceptions=True)
             await self._flush()
         finally:
-            self.journal.close()
+            await self.journal.aclose()
         return self._close()
 
     async def _supervise(self, workers: list[asyncio.Task[None]]) -> None:

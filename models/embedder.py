@@ -38,7 +38,7 @@ class Hashing:
         for row, text in enumerate(texts):
             folded = f" {' '.join(text.casefold().split())} "
             for gram in [*folded.split(), *(folded[i : i + 3] for i in range(len(folded) - 2))]:
-                out[row, zlib.crc32(gram.encode()) % self.dimensions] += 1
+                out[row, zlib.crc32(gram.encode("utf-8", "surrogatepass")) % self.dimensions] += 1
             if not out[row].any():
                 out[row, 0] = 1
         out /= np.linalg.norm(out, axis=1, keepdims=True)
@@ -96,5 +96,10 @@ def open_embedder(spec: str, folder: Path = Path()) -> Embedder:
         )
     import json
 
-    pooling = json.loads((path / "1_Pooling" / "config.json").read_text())
-    return SentenceTransformers(path, path.name, int(pooling["word_embedding_dimension"]))
+    config = path / "1_Pooling" / "config.json"
+    try:
+        pooling = json.loads(config.read_text())
+        width = int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError("does not say how wide its vectors are", where=str(config)) from error
+    return SentenceTransformers(path, path.name, width)

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible endpoint, through langchain-openai; the one retry loop is here."""
+"""Any OpenAI-compatible endpoint, through the openai client; the one retry loop is here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import random
 from typing import Any
 
-from pydantic import PrivateAttr, SecretStr
+from pydantic import PrivateAttr
 
 from understudy.errors import EngineRefused, EngineTransient, ModelError
 from understudy.models.sm import SM, Capabilities, Constraint, Reply
@@ -17,6 +17,8 @@ from understudy.recipe import OpenAISM
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
+# Worth another try: timeouts, conflicts, too many requests; 5xx are as well.
+_TRANSIENT = frozenset({408, 409, 425, 429})
 
 
 class Endpoint(SM):
@@ -41,15 +43,11 @@ class Endpoint(SM):
                     f"environment variable {settings.api_key_env} is not set",
                     remedy=f"export {settings.api_key_env}=… (named by `sm.api_key_env`)",
                 )
-        from langchain_openai import ChatOpenAI
+        import openai
 
         endpoint = cls(settings=settings)
-        endpoint._client = ChatOpenAI(
-            base_url=settings.base_url,
-            model=settings.model,
-            api_key=SecretStr(key),
-            max_retries=0,
-            timeout=settings.timeout_s,
+        endpoint._client = openai.AsyncOpenAI(
+            base_url=settings.base_url, api_key=key, max_retries=0, timeout=settings.timeout_s
         )
         endpoint._slots = asyncio.Semaphore(settings.max_concurrency)
         return endpoint
@@ -72,24 +70,25 @@ class Endpoint(SM):
         """
         import openai
 
+        where = self.settings.base_url
         remedy = f"start it (for instance `vllm serve {self.settings.model}`) or correct `sm.base_url`"
         try:
             async with asyncio.timeout(min(30.0, self.settings.timeout_s)):
-                listed = await self._client.root_async_client.models.list()
+                listed = await self._client.models.list()
+            names = [str(model.id) for model in listed.data]
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             name = self.settings.api_key_env or "sm.api_key_env (not set)"
-            raise ModelError(
-                "the endpoint refused the key", where=self.settings.base_url, remedy=f"check {name}"
-            ) from error
+            raise ModelError("the endpoint refused the key", where=where, remedy=f"check {name}") from error
         except openai.NotFoundError:
-            return  # some servers have no list of models
+            return  # some servers have no list of models; the first request will tell
         except (openai.OpenAIError, TimeoutError) as error:
-            raise ModelError(f"endpoint down: {_short(error)}", where=self.settings.base_url, remedy=remedy) from error
-        names = [model.id for model in listed.data]
+            raise ModelError(f"endpoint down: {_short(error)}", where=where, remedy=remedy) from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError("answers, but not as an OpenAI-compatible endpoint", where=where, remedy=remedy) from error
         if names and self.settings.model not in names:
             raise ModelError(
                 f"does not serve `{self.settings.model}`",
-                where=self.settings.base_url,
+                where=where,
                 expected=f"one of: {', '.join(names[:10])}",
                 remedy="correct `sm.model` in the recipe",
             )
@@ -111,37 +110,51 @@ class Endpoint(SM):
 
     async def _once(self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None) -> Reply:
         import openai
-        from langchain_core.messages import convert_to_messages
 
-        options: dict[str, Any] = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "seed": seed & (2**31 - 1),
-        }
+        options: dict[str, Any] = {}
         if constraint is not None and constraint.kind == "schema" and self.settings.structured:
             options["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "reply", "schema": constraint.value, "strict": True},
             }
+        if sampling.repetition_penalty != 1:
+            # Not part of the protocol; vLLM and llama.cpp take it beside the standard fields.
+            options["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
         where = self.settings.base_url
         try:
             # httpx's timeouts do not bound a reply that drips; this one bounds the whole request.
             async with asyncio.timeout(self.settings.timeout_s):
-                message = await self._client.ainvoke(convert_to_messages(list(messages)), **options)
+                answer = await self._client.chat.completions.create(
+                    model=self.settings.model,
+                    messages=list(messages),
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    max_tokens=sampling.max_tokens,
+                    seed=seed & (2**31 - 1),
+                    **options,
+                )
+            choice = answer.choices[0]
+            text = choice.message.content or ""
+            usage = answer.usage
+            return Reply(
+                text,
+                usage.prompt_tokens if usage else 0,
+                usage.completion_tokens if usage else 0,
+                choice.finish_reason == "length",
+            )
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise ModelError(f"the endpoint refused the key: {_short(error)}", where=where) from error
-        except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError, TimeoutError) as error:
+        except openai.APIStatusError as error:
+            transient = error.status_code in _TRANSIENT or error.status_code >= 500
+            raise (EngineTransient if transient else EngineRefused)(_short(error), where=where) from error
+        except (openai.APIConnectionError, TimeoutError) as error:
             raise EngineTransient(_short(error), where=where) from error
-        except openai.OpenAIError as error:
-            raise EngineRefused(_short(error), where=where) from error
-        usage = message.usage_metadata or {}
-        truncated = message.response_metadata.get("finish_reason") == "length"
-        return Reply(message.text, usage.get("input_tokens", 0), usage.get("output_tokens", 0), truncated)
+        except (openai.OpenAIError, AttributeError, TypeError, IndexError, ValueError) as error:
+            raise EngineRefused(f"not a chat completion: {_short(error)}", where=where) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.root_async_client.close()
+        await self._client.close()
 
 
 def _short(error: BaseException) -> str:

@@ -49,7 +49,7 @@ def _write(tree: Any, words: list[str], rng: random.Random) -> list[str]:
             if inner[0][0] in (code.IN, code.NOT_LITERAL, code.ANY):
                 spaced = inner[0][0] is not code.IN or inner[0][1][0][0] is not code.RANGE
                 most = min(int(most), 200)
-                text = _sentence(words, rng, max(least, min(80 if spaced else 3, most)), most)
+                text = _sentence(words, rng, max(least, min(150 if spaced else 3, most)), most)
                 out.append(text if spaced else text.replace(" ", "_"))
             else:
                 out += [part for _ in range(least) for part in _write(inner, words, rng)]

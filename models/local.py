@@ -24,9 +24,6 @@ from understudy.models.sm import SM, Capabilities, Constraint, Reply
 from understudy.nouns import Messages
 from understudy.prompt import Sampling
 
-# Nothing outside the 256 likeliest tokens is ever drawn: it spares a sort of the whole vocabulary per row.
-_TOP = 256
-
 
 @dataclass(slots=True, eq=False)
 class _Request:
@@ -78,7 +75,10 @@ class Local(SM):
             ) from error
         model = cls(path=str(path), name_=name or path.name, batch_size=batch_size, device=device, dtype=dtype)
         model._identity = f"{model.name_}@{fingerprint(path)}"
-        model._context = int(json.loads((path / "config.json").read_text()).get("max_position_embeddings", 0))
+        try:
+            model._context = int(json.loads((path / "config.json").read_text()).get("max_position_embeddings") or 0)
+        except (ValueError, AttributeError) as error:
+            raise ModelError(f"damaged: {error}", where=str(path / "config.json")) from error
         return model
 
     @property
@@ -172,44 +172,22 @@ class Local(SM):
         self._model = model.to(device).eval()
 
     def _decode(self, batch: list[_Request]) -> list[Reply]:
-        import torch
-        from transformers import StoppingCriteriaList
-
-        from understudy.models.sampler import Sampler, StopOn
+        from understudy.models.decoding import Row, decode
 
         tokenizer = self._tokenizer
         encoded = tokenizer([r.prompt for r in batch], return_tensors="pt", padding=True, add_special_tokens=False)
         encoded = encoded.to(self._model.device)
-        width = encoded.input_ids.shape[1]
-        sampler = Sampler(
-            [r.sampling for r in batch],
-            [r.seed for r in batch],
-            [self._matcher(r.constraint) for r in batch],
-            eos=tokenizer.eos_token_id,
-            width=width,
-            top=_TOP,
-        )
-        with torch.inference_mode():
-            out = self._model.generate(
-                input_ids=encoded.input_ids,
-                attention_mask=encoded.attention_mask,
-                max_new_tokens=max(r.sampling.max_tokens for r in batch),
-                do_sample=False,  # the sampler has already put its choice on top
-                top_p=None, top_k=None, temperature=None,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                logits_processor=[sampler],
-                stopping_criteria=StoppingCriteriaList([StopOn(self._stop)]),
-            )  # fmt: skip
-        if self._stop.is_set():
-            raise EngineError("stopped")
-        replies = []
-        for request, ids in zip(batch, out[:, width:].tolist(), strict=True):
-            ended = tokenizer.eos_token_id in ids[: request.sampling.max_tokens]
-            ids = ids[: ids.index(tokenizer.eos_token_id)] if ended else ids[: request.sampling.max_tokens]
-            text = tokenizer.decode(ids, skip_special_tokens=True)
-            replies.append(Reply(text, request.tokens, len(ids) + ended, not ended))
-        return replies
+        rows = [Row(r.sampling, r.seed, self._matcher(r.constraint)) for r in batch]
+        decode(self._model, encoded.input_ids, encoded.attention_mask, rows, tokenizer.eos_token_id, self._stop)
+        return [
+            Reply(
+                tokenizer.decode(row.written, skip_special_tokens=True),
+                request.tokens,
+                len(row.written),
+                not row.ended,
+            )
+            for request, row in zip(batch, rows, strict=True)
+        ]
 
     def _matcher(self, constraint: Constraint | None) -> Any:
         """The grammar of a constraint, compact: free whitespace lets a small model loop for ever."""
@@ -233,6 +211,8 @@ class Local(SM):
         self._stop.set()
         if self._batcher is not None:
             self._batcher.cancel()
+        for request in self._waiting:
+            request.reply.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
@@ -264,7 +244,7 @@ def fingerprint(path: Path) -> str:
     It covers config and tokenizer whole, and of each weight file its name, size, first and last mebibyte.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name in ("config.json", "tokenizer.json", "chat_template.jinja", "adapter_config.json"):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"):
         if (path / name).is_file():
             digest.update(name.encode() + (path / name).read_bytes())
     for file in sorted(path.glob("*.safetensors")):

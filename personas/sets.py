@@ -65,19 +65,26 @@ def load_set(name: str, folder: Path = Path()) -> PersonaSet:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PersonaError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
+    except yaml.YAMLError as error:
+        raise PersonaError(f"not valid YAML: {error}", where=str(path)) from error
     if not isinstance(node, yaml.MappingNode):
         raise PersonaError("not a mapping", where=f"{path}:1", expected=f"keys {', '.join(sorted(_KEYS))}")
-    fields = {key.value: (key.start_mark.line + 1, value) for key, value in node.value}
-    for key, (line, _) in fields.items():
-        if key not in _KEYS:
-            raise PersonaError("unknown key", where=f"{path}:{line}: {key}", expected=", ".join(sorted(_KEYS)))
+    fields: dict[str, tuple[int, yaml.Node]] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        key_name = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+        if key_name not in _KEYS:
+            raise PersonaError("unknown key", where=f"{path}:{line}: {key_name}", expected=", ".join(sorted(_KEYS)))
+        if key_name in fields:
+            raise PersonaError(f"key `{key_name}` stands twice", where=f"{path}:{line}", remedy="remove one")
+        fields[key_name] = (line, value)
     line, members = fields.get("personas", (1, None))
     if not isinstance(members, yaml.SequenceNode) or not members.value:
         raise PersonaError("no personas", where=f"{path}:{line}: personas", expected="a list of sentences")
     personas: dict[str, Persona] = {}
     for item in members.value:
         where = f"{path}:{item.start_mark.line + 1}"
-        if not isinstance(item, yaml.ScalarNode) or not item.value.strip():
+        if not isinstance(item, yaml.ScalarNode) or item.tag != "tag:yaml.org,2002:str" or not item.value.strip():
             raise PersonaError("not a sentence", where=where, expected="one or two sentences about a person")
         persona = Persona.of(" ".join(item.value.split()))
         if persona.id in personas:

@@ -83,7 +83,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not fragment or fragment in anchors(there), target
 
 
-@pytest.mark.parametrize(("place", "words"), commands(), ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(("place", "words"), [*commands()], ids=lambda value: value if isinstance(value, str) else None)
 def test_every_command_parses(place: str, words: list[str]) -> None:
     group = typer.main.get_command(app)
     verb, *rest = words
@@ -96,7 +96,7 @@ def test_the_docs_hold_commands_for_every_verb() -> None:
     assert {words[0] for _, words in commands()} == set(group.commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("place", "text"), blocks("yaml"), ids=lambda value: value if ".md:" in value else None)
+@pytest.mark.parametrize(("place", "text"), [*blocks("yaml")], ids=lambda value: value if ".md:" in value else None)
 def test_every_recipe_and_persona_set_loads(place: str, text: str, tmp_path: Path) -> None:
     written = yaml.safe_load(text)
     file = tmp_path / "block.yaml"

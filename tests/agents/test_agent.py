@@ -13,11 +13,11 @@ SEED = Seed.of("text", "A lock lifts boats.", "a.md:1")
 
 
 @pytest.fixture
-def journal(tmp_path: Path):
+async def journal(tmp_path: Path):
     ledger = Ledger.create(tmp_path / "ledger.db", {})
     journal = Journal(ledger, tmp_path)
     yield journal
-    journal.close()
+    await journal.aclose()
     ledger.close()
 
 

@@ -22,10 +22,10 @@ def ledger(tmp_path: Path):
 
 
 @pytest.fixture
-def journal(ledger: Ledger, tmp_path: Path):
+async def journal(ledger: Ledger, tmp_path: Path):
     journal = Journal(ledger, tmp_path)
     yield journal
-    journal.close()
+    await journal.aclose()
 
 
 def engine(made: list[Call], call: Call, gate: asyncio.Event | None = None) -> Callable[[], Any]:
@@ -149,4 +149,4 @@ async def test_after_a_commit_a_call_is_found_in_the_trace_segment(folder: RunFo
     remade: list[Call] = []
     assert await journal.call("k", engine(remade, made)) == made
     assert remade == []
-    journal.close()
+    await journal.aclose()

@@ -46,11 +46,11 @@ class Other(Scripted):
 
 
 @pytest.fixture
-def journal(tmp_path: Path):
+async def journal(tmp_path: Path):
     ledger = Ledger.create(tmp_path / "ledger.db", {})
     journal = Journal(ledger, tmp_path)
     yield journal
-    journal.close()
+    await journal.aclose()
     ledger.close()
 
 
