@@ -6,7 +6,6 @@ export PYTHONSAFEPATH := 1
 export HF_HUB_OFFLINE := 1
 # A folder of wheels (a CPU build of torch, say) is used where pip would use it.
 LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
-# The CPU build of torch is asked for on machines without an NVIDIA card, where uv can tell.
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help

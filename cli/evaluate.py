@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ def evaluate(
 ) -> None:
     """Compare the VM with its base on examples whose seeds it has not seen."""
     import json
+    from itertools import islice
 
     from understudy.corpus import RunFolder
     from understudy.errors import RunFolderError
@@ -31,7 +33,7 @@ def evaluate(
     lineage = read_lineage(vm)
     source = corpus or Path(lineage.corpus)
     with RunFolder.read(source) as folder:
-        held_out = [row["messages"] for row in folder.rows("accepted", "test")][:limit]
+        held_out = {row["id"]: row["messages"] for row in islice(folder.rows("accepted", "test"), limit)}
         changed = corpus is None and folder.digest != lineage.corpus_digest
     if not held_out:
         raise RunFolderError(
@@ -41,7 +43,12 @@ def evaluate(
         raise RunFolderError(
             "the VM's base model is gone", where=lineage.base_path, remedy="put it back, or train again"
         )
-    found = compare(Models(Path(lineage.base_path), vm), held_out, generate=answers)
+
+    def watch(what: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r{what}: {done}/{total}  ", err=True, nl=done == total)
+
+    found = compare(Models(Path(lineage.base_path), vm), held_out, generate=answers, watch=watch)
     (vm / "eval.json").write_text(json.dumps(asdict(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
@@ -62,4 +69,4 @@ def evaluate(
         "The interval includes zero or worse: on this evidence the VM is not better than its base."
     )  # fmt: skip
     screen.print(verdict)
-    screen.print(f"Every answer, side by side: {vm / 'eval.json'}")
+    screen.print(f"Every example's loss and the answers side by side: {vm / 'eval.json'}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +44,9 @@ def run(
     console().print(f"[bold]{loaded.name}[/]: {loaded.accept} accepted examples into {folder}")
     with _Watch() as watch:
         outcome = generate(loaded, folder, watch)
-    _summary(loaded, outcome, recipe, out)
+    again = ["understudy", "run", str(recipe), *(["--out", str(out)] if out else [])]
+    again += [word for setting in settings or () for word in ("--set", setting)]
+    _summary(loaded, outcome, shlex.join(again))
     if outcome.ended == "interrupted":
         raise typer.Exit(130)
     if outcome.ended != "goal":
@@ -90,7 +93,9 @@ def line(progress: Progress) -> str:
     )
 
 
-def _summary(recipe: Recipe, outcome: Outcome, path: Path, out: Path | None) -> None:
+def _summary(recipe: Recipe, outcome: Outcome, again: str) -> None:
+    from rich.markup import escape
+
     screen = console()
     books = outcome.books
     words = {"goal": "[green]done[/]", "interrupted": "[yellow]stopped[/]"}
@@ -107,19 +112,18 @@ def _summary(recipe: Recipe, outcome: Outcome, path: Path, out: Path | None) -> 
         screen.print(f"  {count:5d}  {reason}", style="dim")
     if len(lost) > 6:
         screen.print(f"         and {len(lost) - 6} more reasons: understudy report {outcome.folder}", style="dim")
-    again = f"understudy run {path}" + (f" --out {out}" if out else "")
-    if outcome.ended == "interrupted":
-        screen.print(f"Nothing is lost. To go on: [bold]{again}[/]")
-    elif outcome.ended == "budget":
-        screen.print(f"To go on, raise `budget` in the recipe and run again: [bold]{again}[/]")
-    elif outcome.ended == "turns":
-        screen.print(
-            f"{books.drafts['accepted']} of {recipe.accept} were accepted. To go on, raise `draws_per_seed` or add "
-            f"seeds, and run again: [bold]{again}[/]"
-        )
-    screen.print(f"\nNext:\n  understudy report {outcome.folder}\n  understudy traces {outcome.folder}")
-    if outcome.ended == "goal":
-        screen.print(f"  understudy train  {outcome.folder} --out vm")
+    more = {
+        "interrupted": "Nothing is lost. To go on:",
+        "budget": "To go on, raise `budget` in the recipe and run again:",
+        "turns": f"{books.drafts['accepted']} of {recipe.accept} were accepted. "
+        "To go on, raise `draws_per_seed` and run again:",
+    }
+    if outcome.ended in more:
+        screen.print(f"{more[outcome.ended]}\n  [bold]{escape(again)}[/]", soft_wrap=True)
+    steps = [f"understudy report {outcome.folder}", f"understudy traces {outcome.folder}"]
+    if books.drafts["accepted"]:
+        steps.append(f"understudy train {outcome.folder} --out vm")
+    screen.print("\nNext:\n  " + "\n  ".join(map(escape, steps)), soft_wrap=True)
 
 
 def _rows(books: Any) -> list[tuple[str, str, str, str]]:

@@ -49,9 +49,9 @@ def traces(
     for id, state, reason in found:
         table.add_row(id[:12], state, reason or "")
     console().print(table)
-    console().print(
-        f"{len(found)} of {total}. One of them: understudy traces {corpus} {found[0][0][:12] if found else 'ID'}"
-    )
+    console().print(f"{len(found)} of {total}.")
+    if found:
+        typer.echo(f"One of them: understudy traces {corpus} {found[0][0][:12]}")
 
 
 def _tree(told: Story, prompts: bool) -> None:

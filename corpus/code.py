@@ -41,6 +41,8 @@ def _layout(text: str, chunk_tokens: int) -> Iterator[tuple[int, str, str | None
     blocks: list[tuple[int, list[str]]] = []
     previous_blank = True
     for number, line in enumerate(text.split("\n"), start=1):
+        if not blocks and not line.strip():
+            continue
         starts = previous_blank and line[:1].strip() and line[0] not in ")}]"
         if starts or not blocks:
             blocks.append((number, []))
@@ -49,11 +51,11 @@ def _layout(text: str, chunk_tokens: int) -> Iterator[tuple[int, str, str | None
     held: list[str] = []
     first = 1
     for number, block in blocks:
-        if count_tokens("\n".join([*held, *block])) > chunk_tokens and any(line.strip() for line in held):
+        if count_tokens("\n".join([*held, *block])) > chunk_tokens and held:
             yield first, "\n".join(held).strip("\n"), None
             held = []
         if not held:
             first = number
         held += block
-    if any(line.strip() for line in held):
+    if held:
         yield first, "\n".join(held).strip("\n"), None

@@ -56,8 +56,10 @@ class RunFolder:
         self.recipe = recipe
 
     @classmethod
-    def start(cls, path: Path, recipe: Recipe, plan_version: str) -> RunFolder:
+    def start(cls, path: Path, recipe: Recipe, plan_version: str, index_scheme: str = "") -> RunFolder:
         """Open the folder to run in it: a new one is filled with the recipe's seeds, an old one resumed.
+
+        `index_scheme` names how signatures and embeddings are made, for later runs that compare with them.
 
         A new folder appears whole or not at all: it is built beside its place and renamed.
 
@@ -75,8 +77,13 @@ class RunFolder:
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
             try:
-                meta = {"recipe": recipe.model_dump_json(), "plan": plan_version, "code": __version__,
-                        "home": str(recipe.folder)}  # fmt: skip
+                meta = {
+                    "recipe": recipe.model_dump_json(),
+                    "plan": plan_version,
+                    "code": __version__,
+                    "home": str(recipe.folder),
+                    "index": index_scheme,
+                }
                 with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
                     shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
                     ledger.register(shuffled, recipe.test_share)
@@ -241,8 +248,8 @@ class RunFolder:
 
     @property
     def digest(self) -> str:
-        """Hash of the committed data files: two corpora with the same one hold the same bytes."""
-        return address([(file.name, file.sha256) for file in self.ledger.files() if file.name.startswith("data/")])
+        """Hash of the accepted examples in plan order; where a shard ends, after Ctrl-C say, is no part of it."""
+        return address(self.ledger.accepted_ids())
 
     @property
     def files(self) -> list[File]:

@@ -205,11 +205,6 @@ class Ledger:
         row = self._db.execute("SELECT body FROM seeds WHERE id = ?", (id,)).fetchone()
         return Seed(**json.loads(row[0])) if row else None
 
-    def seeds(self) -> Iterator[Seed]:
-        """All seeds in plan order."""
-        for (body,) in self._db.execute("SELECT body FROM seeds ORDER BY position"):
-            yield Seed(**json.loads(body))
-
     # Drafts and shards
 
     def commit(self, shard: int, drafts: Sequence[Draft], files: Sequence[File], rolled: Sequence[str]) -> None:
@@ -258,6 +253,10 @@ class Ledger:
         query = "SELECT id, status, reason FROM drafts WHERE substr(id, 1, ?) = ? AND (? IS NULL OR status = ?)"
         values = (len(prefix), prefix, status, status, limit)
         return [(str(i), str(s), r) for i, s, r in self._db.execute(query + " ORDER BY turn LIMIT ?", values)]
+
+    def accepted_ids(self) -> list[str]:
+        """Ids of the accepted drafts in plan order."""
+        return [id for (id,) in self._db.execute("SELECT id FROM drafts WHERE status = 'accepted' ORDER BY turn")]
 
     def tally(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """Counts by the given columns of `seeds`, `drafts` or `files`."""

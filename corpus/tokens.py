@@ -8,7 +8,8 @@ alone. Against SmolLM2's tokenizer it is within a few per cent on English prose 
 import re
 
 # A BPE vocabulary of 50k holds most English words of up to about eight letters whole; longer ones fall in pieces,
-# other alphabets in pieces of about three letters, and ideographs and kana cost a token or more each.
+# other alphabets in pieces of about two letters, and ideographs and kana cost a token or more each.
+_IDEOGRAPH = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]")
 _PIECE = re.compile(r"[A-Za-z]+|[\u3040-\u9fff\uac00-\ud7af]|[^\W\d_A-Za-z]+|\d|[^\w\s]|_+|\n[ \n]*| {2,}")
 
 
@@ -22,4 +23,4 @@ def _tokens(piece: str) -> int:
         return 1
     if piece.isascii():
         return -(-len(piece) // 8)
-    return -(-len(piece) // 3) if len(piece) > 1 else 2
+    return 2 if _IDEOGRAPH.match(piece) else -(-len(piece) // 2)

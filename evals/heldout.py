@@ -37,6 +37,8 @@ class Comparison:
     f1: Scores | None
     """Token F1 of the greedy answer against the reference, in 0..1; None when nothing was generated."""
     per_example: tuple[dict[str, Any], ...]
+    """`example` (its id in the corpus), `base_loss`, `vm_loss`, and for those that were answered `question`,
+    `reference`, `base`, `vm`, `base_f1`, `vm_f1`."""
 
     @property
     def improved(self) -> bool:
@@ -85,7 +87,7 @@ class Models:
 
 def compare(
     models: Models,
-    conversations: list[Conversation],
+    held_out: dict[str, Conversation],
     *,
     generate: int = 16,
     max_new_tokens: int = 96,
@@ -95,7 +97,7 @@ def compare(
 
     Args:
         models: the pair.
-        conversations: held-out chats that end with the reference answer.
+        held_out: chats that end with the reference answer, by the id of their example.
         generate: how many of them to answer greedily for the task score.
         max_new_tokens: longest generated answer.
         watch: called with (what, done, all).
@@ -103,7 +105,9 @@ def compare(
     say = watch or (lambda what, done, total: None)
     losses: dict[str, list[float]] = {}
     answers: dict[str, list[str]] = {}
-    chosen = conversations[:: max(1, len(conversations) // generate)][:generate] if generate else []
+    conversations = list(held_out.values())
+    chosen = list(range(0, len(conversations), max(1, len(conversations) // generate)))[:generate] if generate else []
+    asked = [conversations[place] for place in chosen]
     for name, role in (("base", models.as_base), ("vm", models.as_vm)):
         with role() as model:
             losses[name] = []
@@ -111,19 +115,22 @@ def compare(
                 losses[name].append(answer_loss(model, models.tokenizer, messages))
                 say(f"loss of {name}", place + 1, len(conversations))
             answers[name] = []
-            for start in range(0, len(chosen), 8):
-                batch = chosen[start : start + 8]
+            for start in range(0, len(asked), 8):
+                batch = asked[start : start + 8]
                 answers[name] += _greedy(model, models.tokenizer, batch, max_new_tokens)
-                say(f"answers of {name}", start + len(batch), len(chosen))
-    references = [messages[-1]["content"] for messages in chosen]
-    marks = {
-        name: [f1(said, ref) for said, ref in zip(texts, references, strict=True)] for name, texts in answers.items()
-    }
-    rows = [
-        {"question": messages[-2]["content"], "reference": messages[-1]["content"],
-         "base": answers["base"][i], "vm": answers["vm"][i], "base_f1": marks["base"][i], "vm_f1": marks["vm"][i]}
-        for i, messages in enumerate(chosen)
-    ]  # fmt: skip
+                say(f"answers of {name}", start + len(batch), len(asked))
+    rows: list[dict[str, Any]] = [
+        {"example": id, "base_loss": losses["base"][place], "vm_loss": losses["vm"][place]}
+        for place, id in enumerate(held_out)
+    ]
+    marks: dict[str, list[float]] = {"base": [], "vm": []}
+    for number, place in enumerate(chosen):
+        messages = conversations[place]
+        rows[place] |= {"question": messages[-2]["content"], "reference": messages[-1]["content"]}
+        for name in marks:
+            said = answers[name][number]
+            marks[name].append(f1(said, messages[-1]["content"]))
+            rows[place] |= {name: said, f"{name}_f1": marks[name][-1]}
     return Comparison(_scores(losses), _scores(marks) if chosen else None, tuple(rows))
 
 

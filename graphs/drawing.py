@@ -1,10 +1,8 @@
-"""The graph as a picture: Mermaid text from LangGraph, PNG or SVG through a layered layout and matplotlib."""
+"""The graph as a picture: Mermaid text from LangGraph, PNG or SVG by matplotlib."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from langchain_core.runnables.graph import Graph
 
 from understudy.errors import UserError
 from understudy.graphs.pipeline import build_graph
@@ -38,57 +36,51 @@ def draw(path: Path) -> None:
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     graph = build_graph().get_graph()
-    places = _layout(graph)
-    xs, ys = zip(*places.values(), strict=True)
+    edges = [(edge.source, edge.target) for edge in graph.edges]
+    places = _layout(list(graph.nodes), edges)
     mpl.rcParams["svg.hashsalt"] = "understudy"  # the same graph gives the same bytes
-    figure, axes = plt.subplots(figsize=((max(xs) - min(xs)) / 85 + 2, (max(ys) - min(ys)) / 75 + 1))
+    figure, axes = plt.subplots(figsize=(7.6, 8.4))
     boxes = {}
     for name, (x, y) in places.items():
         label = {"__start__": "seed", "__end__": "corpus"}.get(name, name)
-        wide = 9 * len(label) + 16
+        wide = 0.155 * len(label) + 0.3
         boxes[name] = FancyBboxPatch(
-            (x - wide / 2, y - 12), wide, 24, boxstyle="round,pad=0,rounding_size=6",
+            (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0,rounding_size=0.12",
             facecolor=_COLOURS.get(name.split("_")[0], "white"), edgecolor="#333333", linewidth=1, zorder=3,
         )  # fmt: skip
         axes.add_patch(boxes[name])
         axes.text(x, y, label, ha="center", va="center", fontsize=10, zorder=4)
-    for edge in graph.edges:
-        (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
+    for source, target in edges:
+        (x1, y1), (x2, y2) = places[source], places[target]
         # Ways out for drafts that failed or met their twin stay in the background.
-        lost = edge.target == "commit" and edge.source != "verify"
-        steps = (y1 - y2) / 70
-        bend = 0.0 if 0 < steps < 1.5 else (0.2 if x1 <= x2 else -0.2) if steps > 0 else 0.4
+        lost = target == "commit" and source != "verify"
+        bend = 0.0 if y1 - y2 == 1 else -0.5 if y2 > y1 else 0.45 if lost else -0.35
+        if lost and x1 < 0:
+            bend = -bend
         axes.add_patch(
             FancyArrowPatch(
-                (x1, y1), (x2, y2), patchA=boxes[edge.source], patchB=boxes[edge.target],
+                (x1, y1), (x2, y2), patchA=boxes[source], patchB=boxes[target],
                 connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=11, shrinkA=1, shrinkB=1,
                 color="#cccccc" if lost else "#333333", linewidth=0.8 if lost else 1.2, zorder=1 if lost else 2,
             )
         )  # fmt: skip
-    axes.set_xlim(min(xs) - 110, max(xs) + 110)
-    axes.set_ylim(min(ys) - 30, max(ys) + 30)
+    axes.set_xlim(-4.2, 4.2)
+    axes.set_ylim(min(y for _, y in places.values()) - 0.5, 0.5)
     axes.axis("off")
-    figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
-def _layout(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Layered positions (Sugiyama), top to bottom."""
-    from grandalf.graphs import Edge, Vertex
-    from grandalf.graphs import Graph as Plan
-    from grandalf.layouts import SugiyamaLayout
-
-    class _View:
-        def __init__(self, wide: float) -> None:
-            self.w, self.h, self.xy = wide, 24.0, (0.0, 0.0)
-
-    vertices = {name: Vertex(name) for name in graph.nodes}
-    for name, vertex in vertices.items():
-        vertex.view = _View(9.0 * len(name) + 30)
-    edges = [Edge(vertices[edge.source], vertices[edge.target]) for edge in graph.edges]
-    plan = Plan(list(vertices.values()), edges)
-    layout = SugiyamaLayout(plan.C[0])
-    layout.xspace, layout.yspace = 25, 46
-    layout.init_all(roots=[vertices["__start__"]])
-    layout.draw()
-    return {name: (vertex.view.xy[0], -vertex.view.xy[1]) for name, vertex in vertices.items()}
+def _layout(nodes: list[str], edges: list[tuple[str, str]]) -> dict[str, tuple[float, float]]:
+    """Each node one row below the lowest that leads to it; rows are centred, ways back are not counted."""
+    order = {name: place for place, name in enumerate(nodes)}
+    row = dict.fromkeys(nodes, 0)
+    for source in nodes:
+        for start, target in edges:
+            if start == source and order[target] > order[source]:
+                row[target] = max(row[target], row[source] + 1)
+    places = {}
+    for name in nodes:
+        beside = [other for other in nodes if row[other] == row[name]]
+        places[name] = (2.6 * (beside.index(name) - (len(beside) - 1) / 2), -float(row[name]))
+    return places

@@ -116,9 +116,11 @@ async def generate(
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     sm = sm or await open_sm(recipe)
     try:
-        with RunFolder.start(out, recipe, plan_version(recipe, catalog, personas, sm, embedder)) as folder:
+        version = plan_version(recipe, catalog, personas, sm, embedder)
+        with RunFolder.start(out, recipe, version, _index_scheme(embedder)) as folder:
             catalog.check(folder.ledger.kinds())
-            return await _Run(recipe, folder, catalog, personas, embedder, sm, watch).go()
+            outcome = await _Run(recipe, folder, catalog, personas, embedder, sm, watch).go()
+            return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
     finally:
         await sm.aclose()
 
@@ -127,8 +129,17 @@ def plan_version(
     recipe: Recipe, catalog: Catalog, personas: PersonaSet | None, sm: SM, embedder: Embedder | None
 ) -> str:
     """Hash of everything that determines the corpus; a folder is resumed only under the same one."""
-    parts = (personas.version if personas else None, sm.identity, embedder.name if embedder else None, SCHEME)
-    return address(recipe.plan_version, catalog.version, *parts)
+    earlier = []
+    for name in recipe.dedup.against:
+        with RunFolder.read(recipe.path(name)) as folder:
+            earlier.append(folder.digest)
+    cast = (catalog.version, personas.version if personas else None, sm.identity)
+    return address(recipe.plan_version, *cast, _index_scheme(embedder), earlier)
+
+
+def _index_scheme(embedder: Embedder | None) -> str:
+    """What makes stored signatures and embeddings comparable."""
+    return f"{SCHEME} {embedder.name if embedder else 'none'}"
 
 
 class _Run:
@@ -153,7 +164,7 @@ class _Run:
         limits = recipe.dedup
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
-        self._restore(admitted)
+        self._restore(admitted, embedder)
         self.gate = Gate(admitted, first)
         self.caller = Caller(sm, self.journal, Budget(recipe.budget.tokens, recipe.budget.seconds), recipe.seed)
         self.caller.resume(folder.ledger.call_usage())
@@ -174,13 +185,16 @@ class _Run:
         self.done = 0
         self.done_calls = 0
 
-    def _restore(self, admitted: PairIndex) -> None:
+    def _restore(self, admitted: PairIndex, embedder: Embedder | None) -> None:
         """Fill the indexes with what earlier corpora and earlier sittings hold."""
         for name in self.recipe.dedup.against:
             with RunFolder.read(self.recipe.path(name)) as earlier:
+                comparable = earlier.ledger.meta("index") == _index_scheme(embedder)
                 for row in earlier.index_rows():
                     if row["stage"] == "final":
-                        row["example"] = f"{earlier.path.name}/{row['example']}"
+                        row["example"] = f"{name}/{row['example']}"
+                        if not comparable:  # another embedder's vectors mean nothing here: made anew
+                            row["signature"] = row["embedding"] = None
                         admitted.restore(row)
                         self.accepted.restore(row)
         for row in self.folder.index_rows():
@@ -222,7 +236,7 @@ class _Run:
             await self.room.wait()
 
     def _interrupt(self) -> None:
-        self._end("interrupted", "stopped by a signal")
+        self._end("interrupted", "as you asked; what was settled is committed")
 
     def _end(self, how: str, detail: str) -> None:
         if not self.ended:
@@ -238,6 +252,10 @@ class _Run:
         while not self.ended and self.launched < self.turns:
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
             if self.launched - self.settled >= 4 * self.recipe.in_flight:
+                self.room.clear()
+                await self.room.wait()
+                continue
+            if not self._wanted():
                 self.room.clear()
                 await self.room.wait()
                 continue
@@ -268,6 +286,12 @@ class _Run:
             self.gate.leave(turn)
             self.finished[turn] = (seed, split, done)  # type: ignore[assignment]
             await self._settle()
+
+    def _wanted(self) -> bool:
+        """Whether the drafts under way are fewer than the goal can be expected to need."""
+        counts = self.progress.counts
+        rate = (counts["accepted"] + 1) / (counts.total() + 1)
+        return self.launched - self.settled < (self.recipe.accept - counts["accepted"]) / rate
 
     def _affordable(self) -> bool:
         """Whether the token budget can be expected to see one more draft through."""

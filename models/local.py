@@ -244,7 +244,14 @@ def fingerprint(path: Path) -> str:
     It covers config and tokenizer whole, and of each weight file its name, size, first and last mebibyte.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"):
+    for name in (
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "adapter_config.json",
+    ):
         if (path / name).is_file():
             digest.update(name.encode() + (path / name).read_bytes())
     for file in sorted(path.glob("*.safetensors")):

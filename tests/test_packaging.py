@@ -45,7 +45,12 @@ def test_a_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"understudy", wheel.name.split("-py3")[0] + ".dist-info"}
-    for needed in ("agents/prompts/answer/answer.md", "personas/sets/everyday.yaml", "cli/starter/recipe.yaml", "py.typed"):
+    for needed in (
+        "agents/prompts/answer/answer.md",
+        "personas/sets/everyday.yaml",
+        "cli/starter/recipe.yaml",
+        "py.typed",
+    ):
         assert f"understudy/{needed}" in names
     links = ["--find-links", clean["PIP_FIND_LINKS"]] if clean.get("PIP_FIND_LINKS") else []
     assert call("uv", "venv", "--python", sys.executable, tmp_path / "env").returncode == 0

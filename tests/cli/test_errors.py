@@ -70,7 +70,11 @@ def test_a_recipe_that_cannot_be_run(
         ("docs/bread.md", b"", ["docs: holds no seeds", "seeds[0].path"]),
         ("docs/bread.md", b"fine\n\xff\xfe", ["bread.md:2:1: not UTF-8", "save the file as UTF-8"]),
         ("docs/scan.pdf", b"%PDF-1.4 broken", ["scan.pdf: unreadable PDF", "leave it out"]),
-        ("tables/levels.csv", b"a,b\n1,2\n1,2,3\n", ["levels.csv:3: row has 3 fields, the header has 2", "quote fields"]),
+        (
+            "tables/levels.csv",
+            b"a,b\n1,2\n1,2,3\n",
+            ["levels.csv:3: row has 3 fields, the header has 2", "quote fields"],
+        ),
         ("tables/more.jsonl", b'{"a": 1}\n{"a": \n', ["more.jsonl:2: not valid JSON"]),
     ],
     ids=["empty seeds", "undecodable file", "unreadable PDF", "ragged CSV", "bad JSONL"],
@@ -213,7 +217,9 @@ def failing_server() -> Iterator[str]:
 def test_an_endpoint_that_fails_mid_run_stops_it_with_the_engine_code_and_blames_no_seed(
     understudy: Understudy, project: Path, failing_server: str
 ) -> None:
-    recipe = edit(project, "{backend: scripted}", f"{{backend: openai, base_url: '{failing_server}', model: m, retries: 0}}")
+    recipe = edit(
+        project, "{backend: scripted}", f"{{backend: openai, base_url: '{failing_server}', model: m, retries: 0}}"
+    )
     said = understudy("run", recipe, "--out", "out")
     assert said.code == 3
     assert failing_server in said.err and "overloaded" in said.err

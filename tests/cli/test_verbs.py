@@ -54,7 +54,9 @@ def test_init_writes_a_project_that_dry_runs(understudy: Understudy) -> None:
     assert understudy("init", "mine").code == 2
 
 
-def test_a_dry_run_names_what_it_leaves_aside_and_goals_that_cannot_be_met(understudy: Understudy, project: Path) -> None:
+def test_a_dry_run_names_what_it_leaves_aside_and_goals_that_cannot_be_met(
+    understudy: Understudy, project: Path
+) -> None:
     (project / "docs" / "photo.jpg").write_bytes(b"x")
     said = understudy("run", project / "recipe.yaml", "--dry-run", "--set", "accept=100", "--set", "draws_per_seed=1")
     assert "photo.jpg" in said.out
@@ -83,7 +85,9 @@ def test_run_report_and_traces_fit_together(understudy: Understudy, project: Pat
 
 
 def test_markup_in_seeds_is_shown_as_it_is(understudy: Understudy, project: Path) -> None:
-    (project / "docs" / "bread.md").write_text("The [bold]yeast[/bold] \x1b[31mmakes[/] {{ 7 * 7 }} gas in dough, and bread rises.")
+    (project / "docs" / "bread.md").write_text(
+        "The [bold]yeast[/bold] \x1b[31mmakes[/] {{ 7 * 7 }} gas in dough, and bread rises."
+    )
     assert understudy("run", project / "recipe.yaml", "--out", "out", "--set", "accept=3").code == 0
     rows = [row for path in Path("out/data").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
     listed = [row["id"] for row in rows if row["seed_kind"] == "text"]

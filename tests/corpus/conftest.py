@@ -21,9 +21,9 @@ def recipe(tmp_path: Path) -> Recipe:
         for number in range(count):
             (tmp_path / source / f"{number}.txt").write_text(f"Fact {number} of source {source}.")
     return Recipe.model_validate(
-        {"name": "x", "accept": 1, "seeds": [{"path": "one"}, {"path": "two"}], "folder": tmp_path,
+        {"name": "x", "accept": 1, "seeds": [{"path": "one"}, {"path": "two"}],
          "sm": {"backend": "scripted", "price_in": 2, "price_out": 10}}
-    )  # fmt: skip
+    ).at(tmp_path)  # fmt: skip
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ async def test_a_call_that_another_sitting_made_costs_nothing(
     made: list[Call] = []
     assert await later.call("k", engine(made, call("k", reply="new"))) == call("k")
     assert made == []
-    later.close()
+    await later.aclose()
 
 
 async def test_an_engine_error_reaches_all_who_wait_and_is_not_journaled(journal: Journal, call: Make):

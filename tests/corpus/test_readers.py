@@ -74,8 +74,8 @@ def test_identical_rows_are_seeds_of_their_own(tmp_path: Path):
 def test_identical_seeds_of_two_sources_are_told_apart(tmp_path: Path):
     put(tmp_path / "a.md", TEXT)
     put(tmp_path / "b.md", TEXT)
-    recipe = Recipe.model_validate(
-        {"name": "x", "accept": 1, "folder": tmp_path, "seeds": [{"path": "a.md"}, {"path": "b.md"}]}
+    recipe = Recipe.model_validate({"name": "x", "accept": 1, "seeds": [{"path": "a.md"}, {"path": "b.md"}]}).at(
+        tmp_path
     )
     found = list(read_sources(recipe))
     assert [index for index, _ in found] == [0, 1]
@@ -169,7 +169,7 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, 
 
 
 def recipe(folder: Path) -> Recipe:
-    return Recipe.model_validate({"name": "x", "accept": 1, "folder": folder, "seeds": [{"path": "in"}]})
+    return Recipe.model_validate({"name": "x", "accept": 1, "seeds": [{"path": "in"}]}).at(folder)
 
 
 def test_a_missing_source_is_named(tmp_path: Path):

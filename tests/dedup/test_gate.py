@@ -1,4 +1,3 @@
-# ruff: noqa: S311
 import asyncio
 import json
 import random

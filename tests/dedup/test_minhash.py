@@ -1,4 +1,3 @@
-# ruff: noqa: S311
 import random
 
 import pytest

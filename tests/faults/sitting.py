@@ -40,4 +40,7 @@ for line in sys.stdin:
     _, status = os.waitpid(pid, 0)
     said = os.read(reading, 65536)
     os.close(reading)
-    print(json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, **json.loads(said or b"{}")}), flush=True)
+    print(
+        json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, **json.loads(said or b"{}")}),
+        flush=True,
+    )

@@ -49,7 +49,11 @@ def project(folder: Path, accept: int) -> Path:
     docs = folder / "docs"
     docs.mkdir()
     rng = random.Random(3)
-    words = [f"{a}{b}" for a in ("gear", "river", "stone", "bread", "lamp", "cloud") for b in ("wise", "mill", "ford", "light")]
+    words = [
+        f"{a}{b}"
+        for a in ("gear", "river", "stone", "bread", "lamp", "cloud")
+        for b in ("wise", "mill", "ford", "light")
+    ]
     for number in range(6):
         paragraphs = [" ".join(rng.choice(words) for _ in range(30)) + "." for _ in range(5)]
         (docs / f"{number}.md").write_text("\n\n".join(paragraphs), encoding="utf-8")

@@ -53,7 +53,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "recipe.yaml").write_text(RECIPE)
     recipe = load_recipe(home / "recipe.yaml")
 
-
     asyncio.run(generate(recipe, home / "corpus", sm=Scripted(script=reply)))
     return home / "corpus"
 
@@ -67,7 +66,7 @@ def test_the_vm_learns_what_its_corpus_holds_and_its_base_is_left_alone(corpus: 
     assert read_lineage(tmp_path / "vm") == trained
     card = (tmp_path / "vm" / "README.md").read_text()
     with RunFolder.read(corpus) as folder:
-        held_out = [row["messages"] for row in folder.rows("accepted", "test")]
+        held_out = {row["id"]: row["messages"] for row in folder.rows("accepted", "test")}
         assert folder.digest in card and trained.recipe_version in card and trained.base in card
     assert len(held_out) == 6
 
@@ -75,6 +74,7 @@ def test_the_vm_learns_what_its_corpus_holds_and_its_base_is_left_alone(corpus: 
     assert found.improved, found.loss
     assert found.loss.vm < 0.5 * found.loss.base
     assert found.f1 and found.f1.gap.low > 0
+    assert [row["example"] for row in found.per_example] == list(held_out)
     untouched = compare(Models(Path(trained.base_path), Path(trained.base_path)), held_out, generate=0)
     assert untouched.loss.base == pytest.approx(found.loss.base, abs=1e-4)
     assert not list((tmp_path / "vm").glob("*.bin"))
@@ -83,7 +83,7 @@ def test_the_vm_learns_what_its_corpus_holds_and_its_base_is_left_alone(corpus: 
 def test_full_weights_are_trained_and_compared_too(corpus: Path, tmp_path: Path) -> None:
     trained = train(corpus, tmp_path / "vm", method="full", steps=4)
     with RunFolder.read(corpus) as folder:
-        held_out = [row["messages"] for row in folder.rows("accepted", "test")]
+        held_out = {row["id"]: row["messages"] for row in folder.rows("accepted", "test")}
     found = compare(Models(Path(trained.base_path), tmp_path / "vm"), held_out, generate=0)
     assert found.improved, found.loss
     assert json.loads((tmp_path / "vm" / "understudy.json").read_text())["method"] == "full"
