@@ -39,11 +39,11 @@ def draw(path: Path) -> None:
     edges = [(edge.source, edge.target) for edge in graph.edges]
     places = _layout(list(graph.nodes), edges)
     mpl.rcParams["svg.hashsalt"] = "understudy"  # the same graph gives the same bytes
-    figure, axes = plt.subplots(figsize=(7.6, 8.4))
+    figure, axes = plt.subplots(figsize=(8.4, 8.4))
     boxes = {}
     for name, (x, y) in places.items():
         label = {"__start__": "seed", "__end__": "corpus"}.get(name, name)
-        wide = 0.155 * len(label) + 0.3
+        wide = 0.13 * len(label) + 0.3
         boxes[name] = FancyBboxPatch(
             (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0,rounding_size=0.12",
             facecolor=_COLOURS.get(name.split("_")[0], "white"), edgecolor="#333333", linewidth=1, zorder=3,
@@ -54,9 +54,8 @@ def draw(path: Path) -> None:
         (x1, y1), (x2, y2) = places[source], places[target]
         # Ways out for drafts that failed or met their twin stay in the background.
         lost = target == "commit" and source != "verify"
-        bend = 0.0 if y1 - y2 == 1 else -0.5 if y2 > y1 else 0.45 if lost else -0.35
-        if lost and x1 < 0:
-            bend = -bend
+        # Ways out bow to the left (those from the right, to the right), ways back to the left of the loop.
+        bend = 0.0 if y1 - y2 == 1 else -0.75 if y2 > y1 else (0.5 if x1 <= 0 else -0.35) if lost else -0.75
         axes.add_patch(
             FancyArrowPatch(
                 (x1, y1), (x2, y2), patchA=boxes[source], patchB=boxes[target],
@@ -64,7 +63,7 @@ def draw(path: Path) -> None:
                 color="#cccccc" if lost else "#333333", linewidth=0.8 if lost else 1.2, zorder=1 if lost else 2,
             )
         )  # fmt: skip
-    axes.set_xlim(-4.2, 4.2)
+    axes.set_xlim(-4.6, 4.6)
     axes.set_ylim(min(y for _, y in places.values()) - 0.5, 0.5)
     axes.axis("off")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -82,5 +81,5 @@ def _layout(nodes: list[str], edges: list[tuple[str, str]]) -> dict[str, tuple[f
     places = {}
     for name in nodes:
         beside = [other for other in nodes if row[other] == row[name]]
-        places[name] = (2.6 * (beside.index(name) - (len(beside) - 1) / 2), -float(row[name]))
+        places[name] = (3.0 * (beside.index(name) - (len(beside) - 1) / 2), -float(row[name]))
     return places
