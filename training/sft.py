@@ -13,7 +13,7 @@ from typing import Any
 from understudy.corpus import RunFolder
 from understudy.errors import ModelError, RunFolderError
 from understudy.models.embedded import NAME, embedded_path
-from understudy.models.local import check_folder, fingerprint
+from understudy.models.local import check_folder, fingerprint, leave_a_core
 from understudy.nouns import address
 from understudy.recipe import Recipe
 from understudy.training.card import write_card
@@ -110,6 +110,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     kept = fit(conversations, tokenizer, plan.max_tokens)
     set_seed(plan.seed)
+    leave_a_core()
     cuda = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.bfloat16 if cuda else torch.float32, local_files_only=True, use_safetensors=True
