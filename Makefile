@@ -46,7 +46,7 @@ check: install view  ## style, types, import directions, prompt files
 	PYTHONSAFEPATH= PYTHONPATH=build/view $(BIN)/lint-imports --no-logo
 
 fast: install  ## tests of mechanism, on a scripted model
-	$(BIN)/pytest -q -m 'not slow'
+	$(BIN)/pytest -q -n 2 -m 'not slow'
 
 slow: install  ## tests with real models and real kills
 	$(BIN)/pytest -q -m slow
