@@ -107,5 +107,5 @@ def _load(path: Path, family: Family, modified_ns: int) -> Prompt:
     reply = REPLIES.get(prompt.reply)
     if reply is None or family not in reply.families:
         able = ", ".join(reply.name for reply in REPLIES.values() if family in reply.families)
-        raise PromptError(f"got `{prompt.reply}`", where=f"{path}: reply", expected=f"{able} for a {family} agent")
+        raise PromptError(f"got `{prompt.reply}`", where=f"{path}: reply", expected=f"{able} for the {family} family")
     return prompt

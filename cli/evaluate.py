@@ -21,7 +21,7 @@ def evaluate(
     answers: Annotated[int, typer.Option(min=0, help="How many of them to answer for the task score.")] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the VM with its base on examples whose seeds it has not seen."""
+    """Compare the VM with its base on held-out examples."""
     import json
     from itertools import islice
 

@@ -47,6 +47,7 @@ class EmbeddedSM(Strict):
     """SmolLM2-135M-Instruct on this machine's CPU: shows that everything works, writes simple text."""
 
     backend: Literal["embedded"] = "embedded"
+    """Which engine: this one needs nothing but the `[local]` extra."""
     batch_size: int = Field(16, ge=1, le=256)
     """Requests decoded together."""
     price_in: float = Field(0.0, ge=0)
@@ -59,21 +60,28 @@ class TransformersSM(Strict):
     """Any Hugging Face causal LM in a folder, through transformers."""
 
     backend: Literal["transformers"]
+    """Which engine."""
     path: str
     """Folder with config.json, safetensors weights and a tokenizer with a chat template."""
     device: str = "auto"
-    """`auto` takes CUDA where there is one."""
+    """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` is bfloat16 on a GPU and float32 on a CPU."""
     batch_size: int = Field(16, ge=1, le=1024)
+    """Requests decoded together."""
     price_in: float = Field(0.0, ge=0)
+    """Money per million prompt tokens, for the accounting."""
     price_out: float = Field(0.0, ge=0)
+    """Money per million generated tokens."""
 
 
 class OpenAISM(Strict):
     """Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, a hosted model."""
 
     backend: Literal["openai"]
+    """Which engine."""
     base_url: str = Field(pattern=r"^https?://")
+    """Where it is served, up to and with `/v1`."""
     model: str
     """Name under which the endpoint serves the model."""
     api_key_env: str | None = None
@@ -81,22 +89,28 @@ class OpenAISM(Strict):
     structured: bool = True
     """Whether the endpoint honours `response_format` with a JSON schema."""
     max_concurrency: int = Field(16, ge=1, le=4096)
+    """Most requests under way at once."""
     timeout_s: float = Field(120, gt=0)
     """Total time one request may take."""
     retries: int = Field(4, ge=0, le=20)
     """Further tries after a transient failure, with growing waits."""
     price_in: float = Field(0.0, ge=0)
+    """Money per million prompt tokens, for the accounting."""
     price_out: float = Field(0.0, ge=0)
+    """Money per million generated tokens."""
 
 
 class ScriptedSM(Strict):
     """No model: replies are a function of the request. For tests and for trying a recipe's mechanics."""
 
     backend: Literal["scripted"]
+    """Which engine."""
     delay_s: float = Field(0.0, ge=0)
     """How long each reply takes."""
     price_in: float = Field(0.0, ge=0)
+    """Money per million prompt tokens, for the accounting."""
     price_out: float = Field(0.0, ge=0)
+    """Money per million generated tokens."""
 
 
 def _backend_or_embedded(value: Any) -> Any:
@@ -124,12 +138,17 @@ class Cast(Strict):
     """Which agents work, by name; a family left out means all that can take the seed's kind."""
 
     persona: tuple[str, ...] | None = None
+    """Who infers a persona from a seed; an empty list: nobody does."""
     transform: tuple[str, ...] | None = None
+    """Who recasts a seed; leaving it as it is is always one of the choices, and with an empty list the only one."""
     instruct: tuple[str, ...] | None = None
+    """Who asks; every kind of seed needs one."""
     refine: tuple[str, ...] | None = None
+    """Which suggester and editor pairs may work on a draft; an empty list: none."""
     answer: tuple[str, ...] | None = None
+    """Who answers; every kind of seed needs one, and the one for the fewest kinds is taken."""
     judge: tuple[str, ...] | None = None
-    """An empty list switches a family off, where the graph can do without it (persona, transform, refine, judge)."""
+    """Who must all agree before an example is accepted; an empty list: the rules alone decide."""
     folder: str | None = None
     """A folder of your own prompt files, `<family>/<name>.md`, added to the shipped ones."""
 
@@ -140,6 +159,7 @@ class Budget(Strict):
     tokens: int | None = Field(None, ge=1)
     """SM tokens, prompts and replies together."""
     seconds: float | None = Field(None, gt=0)
+    """Time one sitting may take; a resumed run starts its clock anew."""
 
 
 class Dedup(Strict):
@@ -179,16 +199,21 @@ class Training(Strict):
     base: str = "embedded"
     """`embedded` (SmolLM2-135M-Instruct), or the folder of a causal LM."""
     method: Literal["lora", "full"] = "lora"
+    """Train a LoRA adapter on all linear layers, or every weight."""
     rank: Literal[1, 8, 16, 32, 64, 128, 256] = 16
     """LoRA rank, one of those that vLLM serves."""
     alpha: int = Field(32, ge=1)
+    """LoRA scaling: updates are multiplied by alpha / rank."""
     learning_rate: float | None = Field(None, gt=0)
     """Null means 2e-4 for LoRA and 2e-5 for full weights (LoRA wants about ten times the rate)."""
     steps: int = Field(200, ge=1)
+    """Optimiser steps; rows are seen again when they run out."""
     batch_size: int = Field(4, ge=1)
+    """Rows in a step."""
     max_tokens: int = Field(512, ge=16)
     """Longest training sequence; what is longer is left out and counted, never cut silently."""
     seed: int = 0
+    """Random seed of the order of rows and of the adapter's first weights."""
 
 
 class Recipe(Strict):
