@@ -27,8 +27,7 @@ from understudy.prompt import Sampling
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    prompt: str
-    tokens: int
+    prompt: list[int]
     sampling: Sampling
     seed: int
     constraint: Constraint | None
@@ -99,14 +98,16 @@ class Local(SM):
         if self._model is None:
             await loop.run_in_executor(self._thread, self._load)
         prompt = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        tokens = len(self._tokenizer.encode(prompt, add_special_tokens=False))
-        if self._context and tokens + sampling.max_tokens > self._context:
+        # Encoded here, padded in `_decode`: a fast tokenizer keeps its padding as state, and two threads that use
+        # one at the same time give rows of unequal length.
+        ids = self._tokenizer.encode(prompt, add_special_tokens=False)
+        if self._context and len(ids) + sampling.max_tokens > self._context:
             raise EngineRefused(
-                f"context overflow: {tokens} prompt tokens and {sampling.max_tokens} for the reply, "
+                f"context overflow: {len(ids)} prompt tokens and {sampling.max_tokens} for the reply, "
                 f"the model takes {self._context}",
                 remedy="lower `chunk_tokens` or `rows_per_seed`",
             )
-        waiting = _Request(prompt, tokens, sampling, seed, constraint, loop.create_future())
+        waiting = _Request(ids, sampling, seed, constraint, loop.create_future())
         self._waiting.append(waiting)
         if not self._batching:
             self._batching = True
@@ -155,7 +156,7 @@ class Local(SM):
         # float32 on CPUs: bfloat16 is slower there without matrix units, and rounds more.
         dtype = ("float32" if device == "cpu" else "bfloat16") if self.dtype == "auto" else self.dtype
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.path, padding_side="left", local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
             model = AutoModelForCausalLM.from_pretrained(
                 self.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
             )
@@ -170,17 +171,22 @@ class Local(SM):
         self._model = model.to(device).eval()
 
     def _decode(self, batch: list[_Request]) -> list[Reply]:
+        import torch
+
         from understudy.models.decoding import Row, decode
 
-        tokenizer = self._tokenizer
-        encoded = tokenizer([r.prompt for r in batch], return_tensors="pt", padding=True, add_special_tokens=False)
-        encoded = encoded.to(self._model.device)
+        tokenizer, device = self._tokenizer, self._model.device
+        width = max(len(request.prompt) for request in batch)
+        filler = tokenizer.pad_token_id
+        ids = [[filler] * (width - len(request.prompt)) + request.prompt for request in batch]
+        mask = [[0] * (width - len(request.prompt)) + [1] * len(request.prompt) for request in batch]
         rows = [Row(r.sampling, r.seed, self._matcher(r.constraint)) for r in batch]
-        decode(self._model, encoded.input_ids, encoded.attention_mask, rows, tokenizer.eos_token_id, self._stop)
+        tensors = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        decode(self._model, *tensors, rows, tokenizer.eos_token_id, self._stop)
         return [
             Reply(
                 tokenizer.decode(row.written, skip_special_tokens=True),
-                request.tokens,
+                len(request.prompt),
                 len(row.written),
                 not row.ended,
             )

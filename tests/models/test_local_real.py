@@ -71,3 +71,12 @@ def test_the_embedder_puts_a_paraphrase_nearer_than_another_subject() -> None:
     )
     assert vectors.shape == (3, 384)
     assert vectors[0] @ vectors[1] > 0.9 > 0.5 > vectors[0] @ vectors[2]
+
+
+async def test_requests_that_arrive_while_a_batch_is_prepared_do_not_disturb_it(sm: SM) -> None:
+    brief = Sampling(temperature=0.5, max_tokens=2)
+    lengths = [1, 40, 3, 25, 7, 60, 2, 33]
+    replies = await asyncio.gather(
+        *(sm.complete(ask("word " * lengths[turn % 8]), brief, seed=turn) for turn in range(64))
+    )
+    assert len({reply.prompt_tokens for reply in replies}) == 8
