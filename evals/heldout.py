@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.evals.interval import Interval, paired_bootstrap
-from understudy.models.local import leave_a_core
+from understudy.models.local import hush, leave_a_core
 
 Conversation = list[dict[str, str]]
 
@@ -53,11 +53,9 @@ class Models:
     def __init__(self, base: Path, vm: Path) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         leave_a_core()
+        hush()
         dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
         device = "cuda" if torch.cuda.is_available() else "cpu"
         options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}

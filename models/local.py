@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,11 +148,9 @@ class Local(SM):
             return
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
 
         leave_a_core()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        hush()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         # float32 on CPUs: bfloat16 is slower there without matrix units, and rounds more.
         dtype = ("float32" if device == "cpu" else "bfloat16") if self.dtype == "auto" else self.dtype
@@ -229,6 +228,15 @@ def leave_a_core() -> None:
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+
+
+def hush() -> None:
+    """Keep transformers and its relatives from writing over what we show."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft")
 
 
 def check_folder(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from understudy.corpus import RunFolder
 from understudy.errors import ModelError, RunFolderError
 from understudy.models.embedded import NAME, embedded_path
-from understudy.models.local import check_folder, fingerprint, leave_a_core
+from understudy.models.local import check_folder, fingerprint, hush, leave_a_core
 from understudy.nouns import address
 from understudy.recipe import Recipe
 from understudy.training.card import write_card
@@ -95,22 +94,19 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
         from datasets import Dataset, disable_progress_bars
         from peft import LoraConfig
         from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
-        from transformers.utils import logging
         from trl import SFTConfig, SFTTrainer
     except ImportError as error:
         raise ModelError(
             f"training needs {error.name}", remedy="install it with `pip install 'understudy[local]'`"
         ) from error
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     disable_progress_bars()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft")
     plan = recipe.training
     rate = plan.learning_rate or _RATES[plan.method]
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     kept = fit(conversations, tokenizer, plan.max_tokens)
     set_seed(plan.seed)
     leave_a_core()
+    hush()
     cuda = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.bfloat16 if cuda else torch.float32, local_files_only=True, use_safetensors=True
