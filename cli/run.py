@@ -82,7 +82,7 @@ class _Watch:
 
 
 def line(progress: Progress) -> str:
-    """One line of at most 80 columns in ordinary runs."""
+    """Where the run stands, in one line."""
     counts = progress.counts
     settled = sum(counts.values())
     return (
@@ -90,6 +90,7 @@ def line(progress: Progress) -> str:
         f"{counts['duplicate']} dup  {counts['failed']} failed  "
         f"{min(settled, progress.seeds)}/{progress.seeds} seeds  "
         f"{progress.tokens / 1000:.1f}k tok  {progress.tokens_per_s:.0f} tok/s  ETA {clock(progress.eta_s)}"
+        + (f"  cost {progress.cost:.2f}" if progress.cost else "")
     )
 
 

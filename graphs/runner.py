@@ -55,6 +55,8 @@ class Progress:
     in_flight: int = 0
     tokens: int = 0
     """SM tokens of the whole run, also of earlier sittings."""
+    cost: float = 0.0
+    """Money of the whole run, by the recipe's prices."""
     generated: int = 0
     """Tokens generated in this sitting."""
     started: float = field(default_factory=time.monotonic)
@@ -362,6 +364,9 @@ class _Run:
         if self.watch:
             self.progress.tokens = self.caller.budget.spent_tokens
             self.progress.generated = self.caller.generated_tokens
+            prices = self.recipe.sm
+            spent = self.caller.prompt_total * prices.price_in + self.caller.completion_total * prices.price_out
+            self.progress.cost = spent / 1e6
             self.watch(self.progress)
 
     def _close(self) -> Outcome:

@@ -59,6 +59,10 @@ class Caller:
         self.answered = 0
         """Calls that the journal holds, of all sittings."""
         self.generated_tokens = 0
+        """In this sitting."""
+        self.prompt_total = 0
+        self.completion_total = 0
+        """Tokens that the journal holds, of all sittings."""
         self._journal = journal
         self._run_seed = run_seed
 
@@ -66,6 +70,8 @@ class Caller:
         """Take over what earlier sittings spent, as `Ledger.call_usage` tells it."""
         for _, calls, prompt, completion, _ in usage:
             self.answered += calls
+            self.prompt_total += prompt
+            self.completion_total += completion
             self.budget.spent_tokens += prompt + completion
 
     async def call(
@@ -114,6 +120,8 @@ class Caller:
                 self.budget.settle(reserved, used)
             self.made += 1
             self.answered += 1
+            self.prompt_total += prompt
+            self.completion_total += completion
             self.generated_tokens += completion
             return Call(
                 key=key,

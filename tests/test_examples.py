@@ -1,0 +1,16 @@
+"""Every example recipe runs, at toy size and without a model."""
+
+from pathlib import Path
+
+import pytest
+
+from understudy.graphs import run
+from understudy.recipe import load_recipe
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_recipe_runs(recipe: Path, tmp_path: Path) -> None:
+    toy = load_recipe(recipe, ("sm={backend: scripted}", "dedup.embedder=hashing", "accept=2", "in_flight=4"))
+    assert run(toy, tmp_path / "out").ended == "goal"
