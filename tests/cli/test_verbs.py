@@ -49,7 +49,7 @@ def test_init_writes_a_project_that_dry_runs(understudy: Understudy) -> None:
     assert understudy("init", "mine").code == 0
     said = understudy("run", "mine/recipe.yaml", "--dry-run")
     assert said.code == 0
-    assert "Goal: 14 accepted" in said.out
+    assert "Goal: 16 accepted" in said.out
     assert not Path("mine/runs").exists()
     assert understudy("init", "mine").code == 2
 

@@ -169,8 +169,8 @@ async def test_an_engine_that_fails_stops_the_run_and_blames_no_seed(project: Pa
 
 async def test_an_earlier_corpus_counts_as_taken(project: Path) -> None:
     await run(project, "first")
-    second = await run(project, "second", "accept=200", "draws_per_seed=2", "dedup.against=[first]")
-    alone = await run(project, "alone", "accept=200", "draws_per_seed=2")
+    second = await run(project, "second", "accept=200", "draws_per_seed=4", "dedup.against=[first]")
+    alone = await run(project, "alone", "accept=200", "draws_per_seed=4")
     assert second.books.drafts["duplicate"] >= alone.books.drafts["duplicate"] + 8
 
 
