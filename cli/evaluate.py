@@ -11,6 +11,9 @@ import typer
 
 from understudy.cli.screen import AsJson, console, plain_table
 
+# Below this many, a bootstrap sees too little of the spread to be trusted.
+_FEW = 20
+
 
 def evaluate(
     vm: Annotated[Path, typer.Argument(help="A VM folder, as `understudy train` writes it.", show_default=False)],
@@ -69,4 +72,6 @@ def evaluate(
         "The interval includes zero or worse: on this evidence the VM is not better than its base."
     )  # fmt: skip
     screen.print(verdict)
+    if len(held_out) < _FEW:
+        screen.print(f"[yellow]{len(held_out)} examples are few: the intervals are narrower than they should be.[/]")
     screen.print(f"Every example's loss and the answers side by side: {vm / 'eval.json'}", soft_wrap=True)
