@@ -30,7 +30,7 @@ def run(
     ] = None,
 ) -> None:
     """Generate a corpus from a recipe; run again to resume."""
-    from understudy.recipe import load_recipe
+    from understudy.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, tuple(settings or ()))
     folder = out or default_out(recipe)

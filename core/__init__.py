@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from understudy.errors import UnderstudyError
     from understudy.nouns import Call, Example, Persona, Seed, Verdict
     from understudy.prompt import Prompt
-    from understudy.recipe import Recipe, load_recipe
+    from understudy.recipe import Recipe
+    from understudy.recipe_file import load_recipe
 
 __all__ = [
     "Call",
@@ -37,7 +38,7 @@ _HOME = {
     "Verdict": "nouns",
     "Prompt": "prompt",
     "Recipe": "recipe",
-    "load_recipe": "recipe",
+    "load_recipe": "recipe_file",
     "UnderstudyError": "errors",
 }
 

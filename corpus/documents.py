@@ -83,8 +83,8 @@ def pack(blocks: list[Block], chunk_tokens: int) -> list[Chunk]:
         text = "\n\n".join(block.text for block in held)
         tokens = count_tokens(text)
         titles = tuple(title for _, title in trail)
-        if out and (tokens < _TINY_TOKENS):
-            last = out[-1]
+        last = out[-1] if out else None
+        if last and tokens < _TINY_TOKENS and last.tokens + tokens <= chunk_tokens + _TINY_TOKENS:
             out[-1] = Chunk(f"{last.text}\n\n{text}", last.place, last.headings, last.tokens + tokens)
         else:
             out.append(Chunk(text, held[0].place, titles, tokens))

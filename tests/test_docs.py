@@ -14,7 +14,8 @@ import yaml
 from understudy.agents import load_catalog
 from understudy.cli import app
 from understudy.personas import load_set
-from understudy.recipe import Recipe, load_recipe
+from understudy.recipe import Recipe
+from understudy.recipe_file import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from understudy.graphs import run
-from understudy.recipe import load_recipe
+from understudy.recipe_file import load_recipe
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import RecipeError
-from understudy.recipe import Recipe, load_recipe, schema
+from understudy.recipe import Recipe, schema
+from understudy.recipe_file import load_recipe
 
 GOOD = "name: gears\nseeds:\n  - path: docs\naccept: 10\nsm:\n  backend: openai\n  base_url: http://a\n  model: m\n"
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import RecipeError
-from understudy.recipe import Recipe, load_recipe
+from understudy.recipe import Recipe
+from understudy.recipe_file import load_recipe
 
 GOOD = "name: gears\nseeds:\n  - path: docs\naccept: 10\n"
 Write = Callable[[str | bytes], Path]

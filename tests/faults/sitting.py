@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from understudy.graphs import run
-from understudy.recipe import load_recipe
+from understudy.recipe_file import load_recipe
 
 
 def child(recipe: str, out: str, report: int) -> None:

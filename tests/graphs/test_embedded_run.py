@@ -6,7 +6,7 @@ import pytest
 
 from understudy.corpus import RunFolder
 from understudy.graphs import run
-from understudy.recipe import load_recipe
+from understudy.recipe_file import load_recipe
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from understudy.models.improvise import improvise
 from understudy.models.sm import Constraint, Reply
 from understudy.nouns import Messages
 from understudy.prompt import Sampling
-from understudy.recipe import load_recipe
+from understudy.recipe_file import load_recipe
 
 
 class Talking(Scripted):

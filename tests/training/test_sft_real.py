@@ -12,7 +12,7 @@ from understudy.evals.heldout import Models, compare
 from understudy.graphs import generate
 from understudy.models import Scripted
 from understudy.nouns import Messages
-from understudy.recipe import load_recipe
+from understudy.recipe_file import load_recipe
 from understudy.training import train
 from understudy.training.sft import read_lineage
 
