@@ -1,8 +1,15 @@
 """What every test can use: a small project with seeds of each kind, and a recipe that needs no model."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, so that a failure belongs to the change that is tested; HYPOTHESIS_PROFILE=default
+# looks for new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 DOCUMENT = """# Bread
 

@@ -20,7 +20,7 @@ seeds:
     chunk_tokens: 48
 accept: {accept}
 draws_per_seed: 12
-sm: {{backend: scripted, delay_s: 0.01}}
+sm: {{backend: scripted, delay_s: 0.02}}
 dedup: {{embedder: hashing, embedding: 0.97}}
 in_flight: 8
 """
@@ -93,7 +93,7 @@ def test_a_run_killed_ten_times_ends_with_the_same_corpus_and_repeats_no_call(
     kills = 0
     for _ in range(60):
         before = journaled(out)
-        answer = ask(sitting, recipe, out, kill_after=rng.uniform(0.05, 0.8))
+        answer = ask(sitting, recipe, out, kill_after=rng.uniform(0.05, 0.5))
         assert "error" not in answer, answer
         assert before <= journaled(out), "a journaled call was lost"
         kills += answer["signal"] == 9
