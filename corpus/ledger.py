@@ -241,11 +241,6 @@ class Ledger:
         """The committed files, in order of shard."""
         return [File(*row) for row in self._db.execute("SELECT * FROM files ORDER BY shard, name")]
 
-    def draft_shard(self, id: str) -> tuple[str, int] | None:
-        """The status and shard of a draft, or None if the ledger has no such id."""
-        row = self._db.execute("SELECT status, shard FROM drafts WHERE id = ?", (id,)).fetchone()
-        return (str(row[0]), int(row[1])) if row else None
-
     def draft_ids(
         self, prefix: str = "", status: str | None = None, limit: int = 20
     ) -> list[tuple[str, str, str | None]]:

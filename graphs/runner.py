@@ -48,8 +48,6 @@ class Progress:
 
     goal: int
     seeds: int
-    turns: int
-    """Most drafts that the plan allows."""
     counts: Counter[str] = field(default_factory=Counter)
     """Settled drafts by status."""
     in_flight: int = 0
@@ -172,7 +170,7 @@ class _Run:
         self.caller.resume(folder.ledger.call_usage())
         self.context = Context(recipe, catalog, personas, self.caller, self.gate)
         self.graph = build_graph()
-        self.progress = Progress(recipe.accept, seeds, self.turns)
+        self.progress = Progress(recipe.accept, seeds)
         self.progress.counts.update(dict(folder.ledger.tally("drafts", "status")))
         self.progress.accepted_before = self.progress.counts["accepted"]
         self.watch = watch

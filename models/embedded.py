@@ -19,7 +19,6 @@ import platformdirs
 from understudy.errors import ModelError
 
 NAME = "SmolLM2-135M-Instruct"
-LICENSE = "Apache-2.0"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

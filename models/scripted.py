@@ -7,7 +7,6 @@ words, drawn by the call's seed. The last is a function of the call key alone, l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import PrivateAttr
@@ -19,13 +18,12 @@ from understudy.models.sm import SM, Capabilities, Constraint, Reply
 from understudy.nouns import Messages
 from understudy.prompt import Sampling
 
-Script = list[str] | Callable[[Messages], str]
-
 
 class Scripted(SM):
     """Answers from `script`; `asked` remembers the messages of each request."""
 
     script: Any = None
+    """A list of replies, a function of the messages, or None to improvise."""
     delay_s: float = 0.0
     _asked: list[Messages] = PrivateAttr(default_factory=list)
 
