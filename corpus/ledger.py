@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from understudy.errors import RunFolderError, StorageError
+from understudy.errors import AccountingError, RunFolderError, StorageError
 from understudy.nouns import Call, Example, Kind, Seed, address
 
 SCHEMA_VERSION = 1
@@ -208,7 +208,17 @@ class Ledger:
     # Drafts and shards
 
     def commit(self, shard: int, drafts: Sequence[Draft], files: Sequence[File], rolled: Sequence[str]) -> None:
-        """Enter a shard: its files (already durable), its drafts, its seeds' states, its calls rolled out."""
+        """Enter a shard: its files (already durable), its drafts, its seeds' states, its calls rolled out.
+
+        Raises:
+            AccountingError: when the drafts do not follow those before them turn by turn. A run is resumed after
+                the last turn, so a gap (left by a shard that could not be written) would be lost for good.
+        """
+        turns, first = [draft.turn for draft in drafts], self.next_turn()
+        if turns != list(range(first, first + len(turns))):
+            raise AccountingError(
+                f"shard {shard} holds turns {turns}, expected to start at {first}", where=str(self.path)
+            )
         with self._transaction() as db:
             db.executemany(
                 "INSERT INTO files VALUES (?, ?, ?, ?, ?)",

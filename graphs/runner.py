@@ -101,7 +101,7 @@ async def generate(
     Args:
         recipe: what to make.
         out: the corpus folder; made if it does not exist.
-        watch: called after every settled draft and every finished call.
+        watch: called after every finished draft, and once a second besides.
         sm: an SM to use instead of the recipe's.
 
     Raises:
@@ -206,12 +206,13 @@ class _Run:
         try:
             with _on_interrupt(self._interrupt):
                 workers = [asyncio.create_task(self._work()) for _ in range(self.recipe.in_flight)]
+                ticker = asyncio.create_task(self._tick())
                 try:
                     await self._supervise(workers)
                 finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+                    for task in (*workers, ticker):
+                        task.cancel()
+                    await asyncio.gather(*workers, ticker, return_exceptions=True)
             await self._flush()
         finally:
             await self.journal.aclose()
@@ -229,6 +230,12 @@ class _Run:
             pending -= done
         if not self.ended:
             self.ended = ("turns", f"all {self.turns} drafts of the plan were tried")
+
+    async def _tick(self) -> None:
+        """Show that work goes on while the first drafts take their minute."""
+        while True:
+            await asyncio.sleep(1)
+            self._report()
 
     async def _until_ended(self) -> None:
         while not self.ended:

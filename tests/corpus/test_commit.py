@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from understudy.corpus import RunFolder, rows
-from understudy.errors import RunFolderError, StorageError
+from understudy.errors import AccountingError, RunFolderError, StorageError
 from understudy.nouns import Persona
 from understudy.recipe import Recipe
 
@@ -138,3 +138,10 @@ def test_a_data_file_opens_without_this_package(folder: RunFolder, example: Make
     (row,) = pq.read_table(next(folder.path.glob("data/*.parquet"))).to_pylist()
     assert row["messages"][0] == {"role": "user", "content": "Ask 0"}
     assert row["source"].endswith(".txt:1") and row["license"] == "unknown" and row["seed_kind"] == "text"
+
+
+def test_a_shard_that_would_leave_a_gap_in_the_plan_is_refused(folder: RunFolder, example: Make):
+    seed, split = folder.ledger.seed_at(0)
+    with pytest.raises(AccountingError, match="expected to start at 0"):
+        folder.commit([(3, example(seed))], {seed.id: (seed, split)}, [])
+    assert folder.ledger.next_turn() == 0
