@@ -11,6 +11,7 @@ from understudy.models import Constraint
 from understudy.models.caller import Caller
 from understudy.nouns import Messages, Seed
 from understudy.prompt import Prompt
+from understudy.recipe import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,11 @@ class Agent:
         *,
         parent: str | None = None,
         editor: bool = False,
+        voice: Voice = Voice(),  # noqa: B008
+        priority: int = 0,
         **values: Any,
     ) -> Spoken:
-        """One typed reply.
+        """One typed reply, from the SM that `voice` names.
 
         Raises:
             Unusable: when the first reply and the one after the error was shown both do not parse.
@@ -79,6 +82,8 @@ class Agent:
                 constraint,
                 (draw, attempt),
                 keys[-1] if keys else parent,
+                voice,
+                priority,
             )
             keys += (call.key,)
             try:

@@ -12,9 +12,9 @@ from pathlib import Path
 from understudy.agents.agent import Agent
 from understudy.agents.replies import REPLIES
 from understudy.errors import PromptError
-from understudy.nouns import Kind, address
-from understudy.prompt import FAMILIES, Family, Prompt
-from understudy.recipe import Cast
+from understudy.nouns import FAMILIES, Family, Kind, address
+from understudy.prompt import Prompt
+from understudy.recipe import Cast, Recipe
 
 # Without these the graph cannot make an example.
 _NEEDED: tuple[Family, ...] = ("instruct", "answer")
@@ -56,6 +56,22 @@ class Catalog:
                         where=f"agents.{family}",
                         remedy=f"name one that does, or leave `agents.{family}` out of the recipe",
                     )
+
+    def check_voices(self, recipe: Recipe) -> None:
+        """That every voice speaks for an agent who is there.
+
+        Raises:
+            PromptError: naming the voice and the nearest agent.
+        """
+        names = [agent.name for agent in self]
+        for speaker in recipe.voices:
+            if "/" in speaker and speaker not in names:
+                near = difflib.get_close_matches(speaker, names, n=1, cutoff=0.5)
+                raise PromptError(
+                    "no agent of this run has that name",
+                    where=f"voices.{speaker}",
+                    remedy=f"did you mean `{near[0]}`?" if near else "name a family, or family/agent",
+                )
 
     @property
     def version(self) -> str:

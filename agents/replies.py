@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.models import Constraint
-from understudy.prompt import Family
+from understudy.nouns import Family
 
 
 class Judgement(BaseModel):

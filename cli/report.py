@@ -26,7 +26,7 @@ def report(
     with RunFolder.read(corpus) as folder:
         books = folder.accounting()
         embedder = open_embedder(folder.recipe.dedup.embedder, folder.recipe.folder) if coverage else None
-        found = measures((row["messages"] for row in folder.rows()), embedder)
+        found = measures((row["messages"] for row in folder.rows(columns=["messages"])), embedder)
         digest = folder.digest
     if as_json:
         typer.echo(json.dumps({"accounting": books.as_dict(), "measures": found, "digest": digest}, indent=2))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+Family = Literal["persona", "transform", "instruct", "refine", "answer", "judge"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 Kind = Literal["text", "table", "code", "dialogue"]
 ExampleKind = Literal["chat", "preference", "steps", "pair", "row"]
 Status = Literal["accepted", "rejected", "duplicate", "failed"]
@@ -80,11 +82,13 @@ class Call:
     reply: str | None
     """None when the engine gave none; never an error text."""
     usage: dict[str, int]
-    """`prompt` and `completion` tokens."""
+    """`prompt` and `completion` tokens, and how many of the prompt's were `cached` by the engine."""
     seconds: float
     error: str | None = None
     parent: str | None = None
     """Key of the call whose reply this one builds on."""
+    sm: str = "sm"
+    """Which of the recipe's SMs was asked, by its name there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jinja2
 import yaml
@@ -19,10 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.errors import PromptError
-from understudy.nouns import Kind, Messages, address
-
-Family = Literal["persona", "transform", "instruct", "refine", "answer", "judge"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
+from understudy.nouns import Family, Kind, Messages, address
 
 # The closed set of names a template may use, by the point of a seed's life at which they exist.
 VARIABLES: dict[str, frozenset[str]] = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
-from understudy.nouns import address
+from understudy.nouns import FAMILIES, address
 
 
 class Strict(BaseModel):
@@ -38,21 +38,30 @@ class Source(Strict):
     """Licence of the seeds (an SPDX id where there is one); carried into the dataset card."""
 
 
-class EmbeddedSM(Strict):
+class Priced(Strict):
+    """What an SM's tokens cost, for the accounting."""
+
+    price_in: float = Field(0.0, ge=0)
+    """Money per million prompt tokens, for the accounting."""
+    price_out: float = Field(0.0, ge=0)
+    """Money per million generated tokens."""
+
+    def money(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+
+
+class EmbeddedSM(Priced):
     """SmolLM2-135M-Instruct on this machine's CPU: shows that everything works, writes simple text."""
 
     backend: Literal["embedded"] = "embedded"
     """Which engine: this one needs nothing but the `[local]` extra."""
     batch_size: int = Field(16, ge=1, le=256)
     """Requests decoded together."""
-    price_in: float = Field(0.0, ge=0)
-    """Money per million prompt tokens, for the accounting."""
-    price_out: float = Field(0.0, ge=0)
-    """Money per million generated tokens."""
 
 
-class TransformersSM(Strict):
-    """Any Hugging Face causal LM in a folder, through transformers."""
+class TransformersSM(Priced):
+    """Any Hugging Face causal LM in a folder, through transformers, decoded in continuous batches."""
 
     backend: Literal["transformers"]
     """Which engine."""
@@ -61,51 +70,135 @@ class TransformersSM(Strict):
     device: str = "auto"
     """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`auto` is bfloat16 on a GPU and float32 on a CPU."""
+    """`auto` is bfloat16 on a GPU and on CPUs that compute in it, else float32."""
     batch_size: int = Field(16, ge=1, le=1024)
     """Requests decoded together."""
-    price_in: float = Field(0.0, ge=0)
-    """Money per million prompt tokens, for the accounting."""
-    price_out: float = Field(0.0, ge=0)
-    """Money per million generated tokens."""
 
 
-class OpenAISM(Strict):
-    """Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, a hosted model."""
+class VLLMModel(Priced):
+    """What vLLM loads, in this process or in a server."""
 
-    backend: Literal["openai"]
+    path: str
+    """Folder with config.json, safetensors weights and a tokenizer with a chat template; `embedded` is
+    SmolLM2-135M-Instruct."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` is what the model's config says."""
+    context_tokens: int | None = Field(None, ge=128)
+    """Longest prompt plus reply; null means the model's own, which may want more memory than there is."""
+    max_concurrency: int = Field(256, ge=1, le=4096)
+    """Requests decoded together."""
+    memory: float | None = Field(None, gt=0, le=1)
+    """Share of a GPU's memory (of the machine's, without a GPU) that the engine may take; null means 0.9 (0.3)."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    prefix_cache: bool = True
+    """Whether what prompts have in common at their start is read once."""
+    compile: bool = True
+    """Whether the engine compiles the model first: faster replies, a slower start."""
+    adapters: dict[str, str] = {}
+    """LoRA adapters by name, each a folder as peft writes it; `voices` says who speaks through which."""
+
+
+class VLLMSM(VLLMModel):
+    """A model in vLLM's engine, in this process: needs vllm in the same environment."""
+
+    backend: Literal["vllm"]
     """Which engine."""
+
+
+class VLLMServerSM(VLLMModel):
+    """A model behind `vllm serve`, which a run starts, waits for and stops; vllm may live in another environment."""
+
+    backend: Literal["vllm-server"]
+    """Which engine. The command is the `vllm` on the PATH, or what the environment variable UNDERSTUDY_VLLM names."""
+    replicas: int = Field(1, ge=1)
+    """Copies of the model behind the one address (data parallelism)."""
+    start_s: float = Field(900, gt=0)
+    """Longest time the server may take to become healthy."""
+    timeout_s: float = Field(600, gt=0)
+    """Total time one request may take."""
+
+
+class Served(Strict):
+    """One of several endpoints that serve the same model."""
+
     base_url: str = Field(pattern=r"^https?://")
     """Where it is served, up to and with `/v1`."""
-    model: str
-    """Name under which the endpoint serves the model."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
-    structured: bool = True
-    """Whether the endpoint honours `response_format` with a JSON schema."""
-    max_concurrency: int = Field(16, ge=1, le=4096)
-    """Most requests under way at once."""
+    weight: float = Field(1.0, gt=0)
+    """Its share of the requests, relative to the others'."""
+    max_concurrency: int = Field(256, ge=1, le=4096)
+    """Most requests under way at once; how many really are is found out while running."""
+
+
+class Remote(Priced):
+    """A model that others serve."""
+
     timeout_s: float = Field(120, gt=0)
     """Total time one request may take."""
     retries: int = Field(4, ge=0, le=20)
-    """Further tries after a transient failure, with growing waits."""
-    price_in: float = Field(0.0, ge=0)
-    """Money per million prompt tokens, for the accounting."""
-    price_out: float = Field(0.0, ge=0)
-    """Money per million generated tokens."""
+    """Further tries of a request that fails while others succeed; after these its draft fails."""
+    patience_s: float = Field(600, gt=0)
+    """How long all requests may fail before the run stops, to be resumed."""
 
 
-class ScriptedSM(Strict):
+class OpenAISM(Remote):
+    """Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, a hosted model; or several that serve the same model."""
+
+    backend: Literal["openai"]
+    """Which engine."""
+    base_url: str | None = Field(None, pattern=r"^https?://")
+    """Where it is served, up to and with `/v1`; for several, `endpoints` instead."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
+    max_concurrency: int = Field(256, ge=1, le=4096)
+    """Most requests under way at once; how many really are is found out while running."""
+    endpoints: tuple[Served, ...] = ()
+    """Several endpoints in place of `base_url`."""
+    model: str
+    """Name under which the endpoint serves the model."""
+    structured: bool = True
+    """Whether the endpoint honours `response_format` with a JSON schema."""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> OpenAISM:
+        if (self.base_url is None) == (not self.endpoints):
+            raise ValueError("`base_url`, or a list of `endpoints`, and not both")
+        return self
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """The endpoints, however they were given."""
+        if self.base_url is None:
+            return self.endpoints
+        one = Served(base_url=self.base_url, api_key_env=self.api_key_env, max_concurrency=self.max_concurrency)
+        return (one,)
+
+
+class LangChainSM(Remote):
+    """Any chat model that LangChain integrates, by `provider:model`."""
+
+    backend: Literal["langchain"]
+    """Which engine: this one needs `langchain` and the provider's package, such as `langchain-anthropic`."""
+    model: str = Field(pattern=r"^[a-z0-9_-]+:.+$")
+    """Provider and model, such as `anthropic:claude-sonnet-5` or `ollama:qwen3`."""
+    options: dict[str, str | int | float | bool | None] = {}
+    """Further arguments of the provider's class, by its own names; keys of accounts come from its usual environment
+    variables."""
+    structured: bool = False
+    """Whether the model takes a JSON schema (`with_structured_output`)."""
+    max_concurrency: int = Field(16, ge=1, le=4096)
+    """Most requests under way at once; how many really are is found out while running."""
+
+
+class ScriptedSM(Priced):
     """No model: replies are a function of the request. For tests and for trying a recipe's mechanics."""
 
     backend: Literal["scripted"]
     """Which engine."""
     delay_s: float = Field(0.0, ge=0)
     """How long each reply takes."""
-    price_in: float = Field(0.0, ge=0)
-    """Money per million prompt tokens, for the accounting."""
-    price_out: float = Field(0.0, ge=0)
-    """Money per million generated tokens."""
 
 
 def _backend_or_embedded(value: Any) -> Any:
@@ -114,10 +207,37 @@ def _backend_or_embedded(value: Any) -> Any:
 
 
 SMSpec = Annotated[
-    EmbeddedSM | TransformersSM | OpenAISM | ScriptedSM,
+    EmbeddedSM | TransformersSM | VLLMSM | VLLMServerSM | OpenAISM | LangChainSM | ScriptedSM,
     Field(discriminator="backend"),
     BeforeValidator(_backend_or_embedded),
 ]
+# What the recipe calls the SM of its `sm:` section, beside the names under `sms:`.
+MAIN = "sm"
+
+
+class Voice(Strict):
+    """Who speaks for an agent, and how its replies are drawn; what is left out stays as the prompt file has it."""
+
+    sm: str = MAIN
+    """`sm`, or a name under `sms`."""
+    adapter: str | None = None
+    """One of that SM's LoRA adapters."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """0 always takes the likeliest token."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Only the likeliest tokens that together have this probability are drawn."""
+    max_tokens: int | None = Field(None, ge=1, le=8192)
+    """Longest reply."""
+    repetition_penalty: float | None = Field(None, ge=1, le=2)
+    """Above 1, tokens that a reply already holds become less likely."""
+
+
+def _one_or_several(value: Any) -> Any:
+    """One voice may stand without a list around it."""
+    return (value,) if isinstance(value, dict) else value
+
+
+Voices = Annotated[tuple[Voice, ...], Field(min_length=1), BeforeValidator(_one_or_several)]
 
 
 class Personas(Strict):
@@ -211,6 +331,14 @@ class Training(Strict):
     """Random seed of the order of rows and of the adapter's first weights."""
 
 
+# Keys of an SM's section that say where and how fast it is served, not what it writes.
+_SERVING = (
+    "batch_size", "price_in", "price_out", "delay_s", "base_url", "endpoints", "max_concurrency", "timeout_s",
+    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "compile",
+    "replicas", "start_s",
+)  # fmt: skip
+
+
 class Recipe(Strict):
     """From seeds to a VM, in one file."""
 
@@ -223,6 +351,11 @@ class Recipe(Strict):
     """Most drafts that may be tried from one seed before the run gives up on `accept`."""
     budget: Budget = Budget()
     sm: SMSpec = EmbeddedSM()
+    sms: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], SMSpec] = {}
+    """Further SMs by name: a stronger or a cheaper one, for `voices` to call upon."""
+    voices: dict[str, Voices] = {}
+    """Who speaks for a family of agents (`judge`) or for one agent (`judge/faithful`), and how; of several voices,
+    each draft draws one. Whoever is not named here speaks with `sm`, as its prompt file says."""
     personas: Personas = Personas()
     agents: Cast = Cast()
     refine_rounds: int = Field(1, ge=0, le=8)
@@ -235,11 +368,30 @@ class Recipe(Strict):
     """Licence of the corpus; the card lists those of seeds and models beside it."""
     seed: int = 0
     """Random seed of the run's plan and of every call."""
-    in_flight: int = Field(32, ge=1, le=4096)
-    """Drafts under way at once; memory grows with it, the corpus does not depend on it."""
+    in_flight: int | None = Field(None, ge=1, le=8192)
+    """Drafts under way at once; null means twice what the engines can work on. Memory grows with it; the corpus does
+    not depend on it."""
     training: Training = Training()
 
     _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _known_voices(self) -> Recipe:
+        known = (MAIN, *self.sms)
+        if MAIN in self.sms:
+            raise ValueError(f"`sms` without the name `{MAIN}`, which is that of the `sm:` section")
+        for speaker, voices in self.voices.items():
+            if speaker.partition("/")[0] not in FAMILIES:
+                raise ValueError(f"`voices` for families ({', '.join(FAMILIES)}) or family/agent, not `{speaker}`")
+            for voice in voices:
+                if voice.sm not in known:
+                    raise ValueError(f"`voices.{speaker}` to name one of: {', '.join(known)}; not `{voice.sm}`")
+        return self
+
+    @property
+    def engines(self) -> dict[str, SMSpec]:
+        """Every SM of the recipe by its name, the main one first."""
+        return {MAIN: self.sm, **self.sms}
 
     @property
     def folder(self) -> Path:
@@ -266,9 +418,9 @@ class Recipe(Strict):
         body = self.model_dump(
             mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
         )
-        for key in ("batch_size", "price_in", "price_out", "delay_s", "base_url", "max_concurrency",
-                    "timeout_s", "retries", "api_key_env", "device"):  # fmt: skip
-            body["sm"].pop(key, None)
+        for spec in (body["sm"], *body["sms"].values()):
+            for key in _SERVING:
+                spec.pop(key, None)
         return address(body)
 
 

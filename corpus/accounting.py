@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from understudy.corpus.ledger import Ledger
+from understudy.corpus.ledger import Ledger, Usage
 from understudy.errors import AccountingError
 from understudy.recipe import Recipe
 
@@ -18,13 +18,17 @@ _STATES = ("done", "failed", "pending")
 
 
 @dataclass(frozen=True, slots=True)
-class AgentCost:
-    """What one agent's calls took."""
+class Cost:
+    """What the calls of one agent, or to one SM, took."""
 
     calls: int
     prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt tokens, those that the engine had read before."""
     completion_tokens: int
     seconds: float
+    cost: float
+    """Money, by the recipe's prices of the SMs that were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,10 @@ class Accounting:
     """Drafts that were not accepted, by `status: reason`."""
     by_kind: dict[str, int]
     """Accepted examples by the kind of their seed."""
-    agents: dict[str, AgentCost]
+    agents: dict[str, Cost]
+    """By the agent that asked."""
+    sms: dict[str, Cost]
+    """By the SM that was asked, as the recipe names it."""
     tokens: int
     """All SM tokens journaled, prompts and replies."""
     tokens_by_status: dict[str, int]
@@ -61,9 +68,12 @@ class Accounting:
             for status, reason, count in ledger.tally("drafts", "status", "reason")
             if status != "accepted"
         }
-        agents = {agent: AgentCost(calls, p, c, s) for agent, calls, p, c, s in ledger.call_usage()}
-        prompt = sum(cost.prompt_tokens for cost in agents.values())
-        completion = sum(cost.completion_tokens for cost in agents.values())
+        usage = ledger.call_usage()
+        agents = {
+            name: _cost(recipe, [u for u in usage if u.agent == name]) for name in dict.fromkeys(u.agent for u in usage)
+        }
+        sms = {name: _cost(recipe, [u for u in usage if u.sm == name]) for name in recipe.engines}
+        tokens = sum(cost.prompt_tokens + cost.completion_tokens for cost in agents.values())
         by_status = ledger.tokens_of_drafts()
         kinds = ledger.tally("drafts JOIN seeds ON seeds.id = drafts.seed", "status", "json_extract(body, '$.kind')")
         books = cls(
@@ -72,9 +82,10 @@ class Accounting:
             reasons=reasons,
             by_kind={kind: count for status, kind, count in kinds if status == "accepted"},
             agents=agents,
-            tokens=prompt + completion,
-            tokens_by_status=by_status | {"unfinished": prompt + completion - sum(by_status.values())},
-            cost=(prompt * recipe.sm.price_in + completion * recipe.sm.price_out) / 1e6,
+            sms=sms,
+            tokens=tokens,
+            tokens_by_status=by_status | {"unfinished": tokens - sum(by_status.values())},
+            cost=sum(cost.cost for cost in agents.values()),
         )
         books._balance(ledger)
         return books
@@ -99,3 +110,15 @@ class Accounting:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def _cost(recipe: Recipe, usage: list[Usage]) -> Cost:
+    engines = recipe.engines
+    return Cost(
+        calls=sum(u.calls for u in usage),
+        prompt_tokens=sum(u.prompt_tokens for u in usage),
+        cached_tokens=sum(u.cached_tokens for u in usage),
+        completion_tokens=sum(u.completion_tokens for u in usage),
+        seconds=sum(u.seconds for u in usage),
+        cost=sum(engines[u.sm].money(u.prompt_tokens, u.completion_tokens) for u in usage),
+    )

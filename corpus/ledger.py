@@ -25,7 +25,7 @@ from typing import IO, Any
 from understudy.errors import AccountingError, RunFolderError, StorageError
 from understudy.nouns import Call, Example, Kind, Seed, address
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seeds(
@@ -42,9 +42,11 @@ CREATE TABLE files(
     name TEXT PRIMARY KEY, shard INTEGER NOT NULL, sha256 TEXT NOT NULL, rows INTEGER NOT NULL,
     bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE calls(
-    key TEXT PRIMARY KEY, agent TEXT NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
-    seconds REAL NOT NULL, error TEXT, shard INTEGER, body BLOB) STRICT, WITHOUT ROWID;
-CREATE INDEX calls_by_agent ON calls(agent);
+    key TEXT PRIMARY KEY, agent TEXT NOT NULL, sm TEXT NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
+    completion INTEGER NOT NULL, seconds REAL NOT NULL, error TEXT, shard INTEGER, body BLOB) STRICT, WITHOUT ROWID;
+CREATE TABLE flow(
+    at REAL NOT NULL, sm TEXT NOT NULL, endpoint TEXT NOT NULL, cap INTEGER NOT NULL, in_flight INTEGER NOT NULL,
+    waiting INTEGER NOT NULL, event TEXT) STRICT;
 """
 # Seeds take turns source by source, in an order that hashes the run's seed, and each source gives its share
 # of seeds to the test split; the position is kept for good, so what is added later cannot move it.
@@ -86,6 +88,20 @@ class File:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one agent used of one SM."""
+
+    agent: str
+    sm: str
+    calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt tokens, those that the engine had read before."""
+    completion_tokens: int
+    seconds: float
+
+
 class Ledger:
     """The SQLite file `ledger.db` of a run folder; see the module's text for what it promises."""
 
@@ -93,6 +109,8 @@ class Ledger:
         self.path = path
         self._db = db
         self._lock = lock
+        # Calls are looked up while the other connection waits for the disk: in WAL mode readers wait for nobody.
+        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
 
     @classmethod
     def create(cls, path: Path, meta: dict[str, str]) -> Ledger:
@@ -142,6 +160,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file and give up ownership."""
+        self._reader.close()
         self._db.close()
         if self._lock:
             self._lock.close()
@@ -195,10 +214,12 @@ class Ledger:
         """The kinds of seed that the run has."""
         return {kind for (kind,) in self._db.execute("SELECT DISTINCT json_extract(body, '$.kind') FROM seeds")}
 
-    def seed_at(self, position: int) -> tuple[Seed, str]:
-        """The seed at a position of the plan, with its split."""
-        body, split = self._db.execute("SELECT body, split FROM seeds WHERE position = ?", (position,)).fetchone()
-        return Seed(**json.loads(body)), split
+    def seeds_from(self, position: int, count: int) -> list[tuple[Seed, str]]:
+        """The seeds at a position of the plan and after it, at most `count`, with their splits."""
+        rows = self._db.execute(
+            "SELECT body, split FROM seeds WHERE position >= ? ORDER BY position LIMIT ?", (position, count)
+        )
+        return [(Seed(**json.loads(body)), split) for body, split in rows]
 
     def seed(self, id: str) -> Seed | None:
         """A seed by id."""
@@ -241,15 +262,18 @@ class Ledger:
 
     def next_shard(self) -> int:
         """The number the next shard will have."""
-        return int(self._db.execute("SELECT COALESCE(MAX(shard) + 1, 0) FROM drafts").fetchone()[0])
+        # Shards follow the plan, so the last draft is in the last one: no need to look at them all.
+        last = self._db.execute("SELECT shard FROM drafts ORDER BY turn DESC LIMIT 1").fetchone()
+        return int(last[0]) + 1 if last else 0
 
     def next_turn(self) -> int:
         """The first turn of the plan that is not committed."""
         return int(self._db.execute("SELECT COALESCE(MAX(turn) + 1, 0) FROM drafts").fetchone()[0])
 
-    def files(self) -> list[File]:
-        """The committed files, in order of shard."""
-        return [File(*row) for row in self._db.execute("SELECT * FROM files ORDER BY shard, name")]
+    def files(self, prefix: str = "") -> list[File]:
+        """The committed files whose names start so, in order of shard."""
+        query = "SELECT * FROM files WHERE substr(name, 1, ?) = ? ORDER BY shard, name"
+        return [File(*row) for row in self._db.execute(query, (len(prefix), prefix))]
 
     def draft_ids(
         self, prefix: str = "", status: str | None = None, limit: int = 20
@@ -259,9 +283,21 @@ class Ledger:
         values = (len(prefix), prefix, status, status, limit)
         return [(str(i), str(s), r) for i, s, r in self._db.execute(query + " ORDER BY turn LIMIT ?", values)]
 
-    def accepted_ids(self) -> list[str]:
+    def draft_id(self, turn: int) -> str:
+        """The id of the draft that was committed for a turn.
+
+        Raises:
+            AccountingError: when there is none.
+        """
+        row = self._db.execute("SELECT id FROM drafts WHERE turn = ?", (turn,)).fetchone()
+        if row is None:
+            raise AccountingError(f"no draft is committed for turn {turn}", where=str(self.path))
+        return str(row[0])
+
+    def accepted_ids(self) -> Iterator[str]:
         """Ids of the accepted drafts in plan order."""
-        return [id for (id,) in self._db.execute("SELECT id FROM drafts WHERE status = 'accepted' ORDER BY turn")]
+        for (id,) in self._db.execute("SELECT id FROM drafts WHERE status = 'accepted' ORDER BY turn"):
+            yield id
 
     def tally(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """Counts by the given columns of `seeds`, `drafts` or `files`."""
@@ -270,23 +306,35 @@ class Ledger:
             f"SELECT {names}, COUNT(*) FROM {table} GROUP BY {names} ORDER BY {names}"  # noqa: S608
         ).fetchall()
 
+    # Endpoints
+
+    def add_flow(self, points: Sequence[tuple[Any, ...]]) -> None:
+        """Enter how many requests endpoints were given: (at, sm, endpoint, limit, in flight, waiting, event)."""
+        if points:
+            with self._transaction() as db:
+                db.executemany("INSERT INTO flow VALUES (?, ?, ?, ?, ?, ?, ?)", points)
+
+    def flow(self) -> list[tuple[float, str, str, int, int, int, str | None]]:
+        """What `add_flow` entered, in order of time."""
+        return self._db.execute("SELECT * FROM flow ORDER BY at, rowid").fetchall()
+
     # Calls
 
     def add_calls(self, calls: Sequence[Call]) -> None:
         """Journal finished calls in one transaction; they are durable when this returns."""
         with self._transaction() as db:
             db.executemany(
-                "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+                "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                 [
-                    (c.key, c.agent, c.usage.get("prompt", 0), c.usage.get("completion", 0), c.seconds, c.error,
-                     zlib.compress(json.dumps(asdict(c)).encode()))
+                    (c.key, c.agent, c.sm, c.usage.get("prompt", 0), c.usage.get("cached", 0),
+                     c.usage.get("completion", 0), c.seconds, c.error, zlib.compress(json.dumps(asdict(c)).encode()))
                     for c in calls
                 ],
             )  # fmt: skip
 
     def call(self, key: str) -> tuple[Call | None, int | None]:
         """A journaled call, or the shard whose trace segment it has been rolled into, or neither."""
-        row = self._db.execute("SELECT body, shard FROM calls WHERE key = ?", (key,)).fetchone()
+        row = self._reader.execute("SELECT body, shard FROM calls WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None, None
         body, shard = row
@@ -295,12 +343,13 @@ class Ledger:
         fields = json.loads(zlib.decompress(body))
         return Call(**{**fields, "messages": tuple(fields["messages"])}), None
 
-    def call_usage(self) -> list[tuple[str, int, int, int, float]]:
-        """Per agent: calls, prompt tokens, generated tokens, seconds."""
-        return self._db.execute(
-            "SELECT agent, COUNT(*), SUM(prompt), SUM(completion), SUM(seconds) FROM calls"
-            " GROUP BY agent ORDER BY agent"
-        ).fetchall()
+    def call_usage(self) -> list[Usage]:
+        """What each agent used of each SM."""
+        rows = self._db.execute(
+            "SELECT agent, sm, COUNT(*), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM calls"
+            " GROUP BY agent, sm ORDER BY agent, sm"
+        )
+        return [Usage(*row) for row in rows]
 
     def tokens_of_drafts(self) -> dict[str, int]:
         """SM tokens by the status of the draft they were spent on."""

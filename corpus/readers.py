@@ -6,12 +6,12 @@ the run before it starts, with its name and line. Files of no known kind are rep
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from understudy.corpus import code, documents, tables
+from understudy.corpus.scratch import Database
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import SeedError
 from understudy.nouns import Seed, address
@@ -28,7 +28,7 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
     Raises:
         SeedError: for a missing, empty or unreadable source.
     """
-    occurrences: Counter[str] = Counter()
+    occurrences = Occurrences()
     for index, source in enumerate(recipe.seeds):
         found = False
         for seed in read_source(source, recipe.path(source.path), occurrences):
@@ -43,15 +43,27 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
             )
 
 
-def read_source(source: Source, path: Path, occurrences: Counter[str] | None = None) -> Iterator[Seed]:
+class Occurrences:
+    """How often each content has come so far; kept on disk, as there may be millions."""
+
+    def __init__(self) -> None:
+        self._db = Database("CREATE TABLE seen(content TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
+
+    def enter(self, content: str) -> int:
+        """Count the content with this address, and say how often it has come before."""
+        count = "INSERT INTO seen VALUES (?, 0) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
+        ((times,),) = self._db.read(count, (content,))
+        return int(times)
+
+
+def read_source(source: Source, path: Path, occurrences: Occurrences | None = None) -> Iterator[Seed]:
     """The seeds of one source; `occurrences` counts identical seeds across sources."""
-    seen = Counter[str]() if occurrences is None else occurrences
+    seen = occurrences or Occurrences()
     for file in files(source, path):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         for kind, content, place, meta in _read(source, file):
-            twin = address(kind, content)
-            yield Seed.of(kind, content, f"{name}:{place}", occurrence=seen[twin], license=source.license, **meta)
-            seen[twin] += 1
+            before = seen.enter(address(kind, content))
+            yield Seed.of(kind, content, f"{name}:{place}", occurrence=before, license=source.license, **meta)
 
 
 def files(source: Source, path: Path) -> list[Path]:
@@ -105,10 +117,11 @@ def _suffixes(source: Source) -> frozenset[str]:
 def _read(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
     """One file's seeds as (kind, content, place, meta)."""
     suffix = file.suffix.lower()
-    text = None if suffix in _BINARY else _decode(file)
     if suffix in TABLES:
-        yield from (_row_documents if source.text_field else _row_groups)(source, file, text)
-    elif suffix in code.LANGUAGES and source.kind != "text":
+        yield from (_row_documents if source.text_field else _row_groups)(source, file)
+        return
+    text = None if suffix in _BINARY else _decode(file)
+    if suffix in code.LANGUAGES and source.kind != "text":
         language = code.LANGUAGES[suffix]
         for line, piece, symbol in code.pieces(text or "", language, source.chunk_tokens):
             yield "code", piece, str(line), {"language": language, "symbol": symbol, "tokens": count_tokens(piece)}
@@ -117,7 +130,7 @@ def _read(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str,
             yield "text", chunk.text, chunk.place, {"headings": list(chunk.headings), "tokens": chunk.tokens}
 
 
-def _row_groups(source: Source, file: Path, text: str | None) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
+def _row_groups(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
     held: list[tuple[str, tables.Row]] = []
 
     def seed() -> tuple[Any, str, str, dict[str, Any]]:
@@ -127,7 +140,7 @@ def _row_groups(source: Source, file: Path, text: str | None) -> Iterator[tuple[
         content = documents.markdown_table(columns, cells)
         return "table", content, held[0][0], {"columns": columns, "rows": cells, "tokens": count_tokens(content)}
 
-    for place, row in tables.rows(file, text):
+    for place, row in tables.rows(file, _lines(file)):
         held.append((place, row))
         if len(held) == source.rows_per_seed:
             yield seed()
@@ -136,9 +149,9 @@ def _row_groups(source: Source, file: Path, text: str | None) -> Iterator[tuple[
         yield seed()
 
 
-def _row_documents(source: Source, file: Path, text: str | None) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
+def _row_documents(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
     field = source.text_field or ""
-    for place, row in tables.rows(file, text):
+    for place, row in tables.rows(file, _lines(file)):
         if not isinstance(row.get(field), str):
             raise SeedError(
                 f"column `{field}` is {'missing' if field not in row else 'not text'}",
@@ -148,6 +161,21 @@ def _row_documents(source: Source, file: Path, text: str | None) -> Iterator[tup
             )
         for chunk in documents.chunks(Path("row.md"), row[field], source.chunk_tokens):
             yield "text", chunk.text, place, {"headings": list(chunk.headings), "tokens": chunk.tokens}
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """The lines of a table one by one: it may be larger than memory."""
+    if file.suffix.lower() in _BINARY:
+        return
+    try:
+        with open(file, encoding="utf-8-sig") as lines:
+            for line in lines:
+                if "\0" in line:
+                    _decode(file)
+                yield line
+    except (UnicodeDecodeError, OSError):
+        _decode(file)  # says where
+        raise
 
 
 def _decode(file: Path) -> str:

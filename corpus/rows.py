@@ -66,11 +66,13 @@ CALL = pa.schema(
     [
         ("key", pa.string()),
         ("agent", pa.string()),
+        ("sm", pa.string()),
         ("model", pa.string()),
         ("messages", _MESSAGES),
         ("sampling", pa.string()),
         ("reply", pa.string()),
         ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
@@ -159,11 +161,13 @@ def call_row(call: Call) -> dict[str, Any]:
     return {
         "key": call.key,
         "agent": call.agent,
+        "sm": call.sm,
         "model": call.model,
         "messages": list(call.messages),
         "sampling": json.dumps(call.sampling, sort_keys=True),
         "reply": call.reply,
         "prompt_tokens": call.usage.get("prompt", 0),
+        "cached_tokens": call.usage.get("cached", 0),
         "completion_tokens": call.usage.get("completion", 0),
         "seconds": call.seconds,
         "error": call.error,
@@ -182,10 +186,15 @@ def read_call(folder: Path, shard: int, key: str) -> Call | None:
             messages=tuple(row["messages"]),
             sampling=json.loads(row["sampling"]),
             reply=row["reply"],
-            usage={"prompt": row["prompt_tokens"], "completion": row["completion_tokens"]},
+            usage={
+                "prompt": row["prompt_tokens"],
+                "cached": row["cached_tokens"],
+                "completion": row["completion_tokens"],
+            },
             seconds=row["seconds"],
             error=row["error"],
             parent=row["parent"],
+            sm=row["sm"],
         )
     return None
 
@@ -195,11 +204,9 @@ def segment(shard: int) -> str:
     return f"traces/{shard:05d}.parquet"
 
 
-def read(
-    folder: Path, files: Sequence[File], prefix: str, columns: list[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """The rows of the committed files whose names start with `prefix`, a batch at a time."""
+def read(folder: Path, files: Sequence[File], columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of committed files, a batch at a time."""
     for file in files:
-        if file.name.startswith(prefix):
-            for batch in pq.ParquetFile(folder / file.name).iter_batches(columns=columns):
+        with pq.ParquetFile(folder / file.name) as parquet:
+            for batch in parquet.iter_batches(columns=columns):
                 yield from batch.to_pylist()

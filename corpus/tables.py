@@ -6,9 +6,8 @@ Each reader yields `(place, row)`, the place being a line or row number for erro
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,24 @@ from understudy.errors import SeedError
 Row = dict[str, Any]
 
 
-def rows(path: Path, text: str | None) -> Iterator[tuple[str, Row]]:
-    """The rows of one table file or dataset folder; `text` is the decoded content of .csv and .jsonl.
+def rows(path: Path, lines: Iterable[str] = ()) -> Iterator[tuple[str, Row]]:
+    """The rows of one table file; `lines` is the content of .csv and .jsonl, each line with its line break.
 
     Raises:
         SeedError: naming file, line and column.
     """
     suffix = path.suffix.lower()
     if suffix in {".csv", ".tsv"}:
-        yield from _csv(path, text or "", "\t" if suffix == ".tsv" else ",")
+        yield from _csv(path, lines, "\t" if suffix == ".tsv" else ",")
     elif suffix in {".jsonl", ".ndjson"}:
-        yield from _jsonl(path, text or "")
+        yield from _jsonl(path, lines)
     else:
         yield from _arrow(path)
 
 
-def _csv(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, Row]]:
+def _csv(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**31 - 1)  # a document may stand in one field
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -81,8 +80,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _jsonl(path: Path, text: str) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _jsonl(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate((line.rstrip("\n") for line in lines), start=1):
         if not line.strip():
             continue
         try:

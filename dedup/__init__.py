@@ -4,9 +4,20 @@
 plan order, so that what counts as the first does not depend on scheduling. Read `gate.py` first.
 """
 
-from understudy.dedup.gate import Gate
-from understudy.dedup.minhash import MinHashIndex, jaccard, shingles
+from understudy.dedup.gate import Gate, draft_key, turn_of
+from understudy.dedup.minhash import MinHashIndex, jaccard, shingles, signature
 from understudy.dedup.pair import Match, PairIndex
 from understudy.dedup.semantic import SemanticIndex
 
-__all__ = ["Gate", "Match", "MinHashIndex", "PairIndex", "SemanticIndex", "jaccard", "shingles"]
+__all__ = [
+    "Gate",
+    "Match",
+    "MinHashIndex",
+    "PairIndex",
+    "SemanticIndex",
+    "draft_key",
+    "jaccard",
+    "shingles",
+    "signature",
+    "turn_of",
+]

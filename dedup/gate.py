@@ -23,13 +23,16 @@ class Gate:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._rows: dict[int, dict[str, Any]] = {}
 
-    async def admit(self, turn: int, key: str, text: str) -> Match | None:
-        """Wait for this turn, then say which earlier text is near this one, if any."""
+    async def admit(self, turn: int, text: str) -> Match | None:
+        """Wait for this turn, then say which earlier text is near this one, if any.
+
+        An earlier text of this sitting is named by `draft_key`.
+        """
         if turn != self._next:
             self._waiting[turn] = asyncio.get_running_loop().create_future()
             await self._waiting[turn]
         # Embedding takes milliseconds of CPU; off the loop, so that replies keep flowing.
-        match, row = await asyncio.to_thread(self._index.offer, key, text)
+        match, row = await asyncio.to_thread(self._index.offer, draft_key(turn), text)
         if match is None:
             self._rows[turn] = row
         self.leave(turn)
@@ -50,3 +53,14 @@ class Gate:
     def take_row(self, turn: int) -> dict[str, Any] | None:
         """What this turn added to the index, to be committed with its draft."""
         return self._rows.pop(turn, None)
+
+
+def draft_key(turn: int) -> str:
+    """The name of a draft in the index: what its example will be called is not known before it is finished."""
+    return f"#{turn}"
+
+
+def turn_of(key: str) -> int | None:
+    """The turn of a draft by its name in the index; None for the id of an example, which has no `#`."""
+    number = key.removeprefix("#")
+    return int(number) if number != key and number.isdecimal() else None

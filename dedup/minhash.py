@@ -2,23 +2,35 @@
 
 128 permutations in 16 bands of 8 rows propose at least 99.9 % of pairs at Jaccard 0.9; the more usual 8 bands of 16
 rows would miss a fifth of them. Below 0.9 the bands are shorter, to keep that recall. Word 1-grams, as Persona Hub
-uses (arXiv 2406.20094, 2.3).
+uses (arXiv 2406.20094, 2.3). Bands and texts lie on disk, so memory does not grow with the corpus.
 """
 
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
+from datasketch import MinHash
 from numpy.typing import NDArray
+
+from understudy.corpus.scratch import Database
+
+Signature = NDArray[np.uint32]
 
 PERMUTATIONS = 128
 _LEAST_RECALL = 0.999
 # Signatures are comparable only under the same scheme; an index file carries this, and another is refused.
 SCHEME = f"datasketch-affine32-seed1-{PERMUTATIONS}-words"
+# Copies share its permutations, which take longer to draw than to apply.
+_EMPTY = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
 
 _WORD = re.compile(r"\w+")
+# A bucket is a band's number with its rows, hashed: texts with equal rows in one band share that bucket.
+_TABLES = """
+CREATE TABLE texts(place INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE buckets(bucket INTEGER, place INTEGER, PRIMARY KEY(bucket, place)) WITHOUT ROWID;
+"""
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -29,6 +41,14 @@ def shingles(text: str) -> frozenset[str]:
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """Shared words over all words, in 0..1."""
     return len(one & other) / len(one | other)
+
+
+def signature(text: str) -> Signature:
+    """The 128 minima of a text's words."""
+    sketch = _EMPTY.copy()
+    sketch.update_batch([_bytes(word) for word in shingles(text)])
+    minima: Signature = sketch.hashvalues
+    return minima
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -45,34 +65,37 @@ class MinHashIndex:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._lsh = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
-        self._words: dict[str, frozenset[str]] = {}
+        self._bands = bands(threshold)
+        marks = ", ".join("?" * self._bands[0])
+        self._proposed = (
+            f"SELECT key, body FROM texts WHERE place IN (SELECT place FROM buckets WHERE bucket IN ({marks}))"  # noqa: S608
+            " ORDER BY place"
+        )
+        self._db = Database(_TABLES)
+        self._size = 0
 
-    def signature(self, text: str) -> MinHash:
-        """The 128 minima of a text's words."""
-        sketch = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
-        sketch.update_batch([word.encode("utf-8", "surrogatepass") for word in sorted(shingles(text))])
-        return sketch
-
-    def restore(self, values: list[int]) -> MinHash:
-        """A signature from its stored minima."""
-        return MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32", hashvalues=np.array(values, dtype=np.uint32))
-
-    def nearest(self, text: str, signature: MinHash) -> tuple[str, float] | None:
+    def nearest(self, text: str, signature: Signature) -> tuple[str, float] | None:
         """The key and exact Jaccard of the most similar text above the threshold; ties go to the earliest."""
         words = shingles(text)
-        scored = [(jaccard(words, self._words[key]), key) for key in self._lsh.query(signature)]
-        order = list(self._words) if len(scored) > 1 else []
-        best = max(scored, key=lambda hit: (hit[0], -order.index(hit[1]) if order else 0), default=None)
-        return (best[1], best[0]) if best and (best[0] > self.threshold or best[0] == 1) else None
+        best: tuple[str, float] | None = None
+        for key, body in self._db.read(self._proposed, self._buckets(signature)):
+            share = jaccard(words, shingles(body.decode("utf-8", "surrogatepass")))
+            if best is None or share > best[1]:
+                best = (key, share)
+        return best if best and (best[1] > self.threshold or best[1] == 1) else None
 
-    def add(self, key: str, text: str, signature: MinHash) -> None:
+    def add(self, key: str, text: str, signature: Signature) -> None:
         """Enter a text."""
-        self._lsh.insert(key, signature)
-        self._words[key] = shingles(text)
+        self._db.write("INSERT INTO texts VALUES (?, ?, ?)", [(self._size, key, _bytes(text))])
+        buckets = [(bucket, self._size) for bucket in self._buckets(signature)]
+        self._db.write("INSERT OR IGNORE INTO buckets VALUES (?, ?)", buckets)
+        self._size += 1
+
+    def _buckets(self, signature: Signature) -> list[int]:
+        number, rows = self._bands
+        parts = [band.to_bytes(1) + signature[band * rows : (band + 1) * rows].tobytes() for band in range(number)]
+        return [int.from_bytes(blake2b(part, digest_size=8).digest(), signed=True) for part in parts]
 
 
-def minima(signature: MinHash) -> NDArray[np.uint32]:
-    """The stored form of a signature."""
-    values: NDArray[np.uint32] = signature.hashvalues
-    return values
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.dedup.minhash import MinHashIndex, minima
+from understudy.dedup.minhash import MinHashIndex, signature
 from understudy.dedup.semantic import SemanticIndex
 from understudy.models import Embedder
 
@@ -29,22 +29,23 @@ class PairIndex:
         self._minhash = MinHashIndex(minhash) if minhash is not None else None
         self._semantic = SemanticIndex(embedding, embedder) if embedding is not None and embedder else None
 
-    def offer(self, key: str, text: str) -> tuple[Match | None, dict[str, Any]]:
+    def offer(self, key: str, text: str, known: dict[str, Any] | None = None) -> tuple[Match | None, dict[str, Any]]:
         """Look for `text`, and enter it under `key` if nothing is near it.
 
-        Returns the match, and else the row from which `restore` can enter it again.
+        `known` may be the row of an earlier offer: if that was of the same text, nothing is computed again.
+
+        Returns the match with an empty row, or None with the row from which `restore` can enter it again.
         """
         row: dict[str, Any] = {"example": key, "text": text, "signature": None, "embedding": None}
+        known = known if known and known["text"] == text else row
         if self._minhash:
-            signature = self._minhash.signature(text)
-            if hit := self._minhash.nearest(text, signature):
-                return Match(hit[0], "minhash", hit[1]), row
-            row["signature"] = minima(signature).tolist()
+            row["signature"] = signature(text) if known["signature"] is None else known["signature"]
+            if hit := self._minhash.nearest(text, row["signature"]):
+                return Match(hit[0], "minhash", hit[1]), {}
         if self._semantic:
-            vector = self._semantic.vector(text)
-            if hit := self._semantic.nearest(vector):
-                return Match(hit[0], "embedding", hit[1]), row
-            row["embedding"] = vector.tolist()
+            row["embedding"] = self._semantic.vector(text) if known["embedding"] is None else known["embedding"]
+            if hit := self._semantic.nearest(row["embedding"]):
+                return Match(hit[0], "embedding", hit[1]), {}
         self.restore(row)
         return None, row
 
@@ -52,9 +53,10 @@ class PairIndex:
         """Enter a row that an earlier `offer` returned."""
         key, text = row["example"], row["text"]
         if self._minhash:
-            values = row["signature"]
-            self._minhash.add(key, text, self._minhash.restore(values) if values else self._minhash.signature(text))
+            stored = row["signature"]
+            minima = signature(text) if stored is None else np.asarray(stored, dtype=np.uint32)
+            self._minhash.add(key, text, minima)
         if self._semantic:
             stored = row["embedding"]
-            known = stored is not None and len(stored) == self._semantic.embedder.dimensions
-            self._semantic.add(key, np.array(stored, dtype=np.float32) if known else self._semantic.vector(text))
+            usable = stored is not None and len(stored) == self._semantic.embedder.dimensions
+            self._semantic.add(key, np.asarray(stored, dtype=np.float32) if usable else self._semantic.vector(text))

@@ -1,22 +1,41 @@
-"""Texts that mean the same: cosine similarity in a FAISS index of unit vectors."""
+"""Texts that mean the same: sketches of their vectors propose, exact cosine similarity decides.
+
+A sketch says on which side of 512 random planes a vector lies (Charikar, Similarity estimation techniques from rounding
+algorithms, STOC 2002): two vectors at an angle a differ in each bit with probability a/pi, independently. So the
+Hamming distance of a pair at the threshold is binomial, and a radius around it misses such a pair once in a million,
+closer ones less often still. Sketches take 64 bytes each in memory; the vectors themselves are read from disk.
+"""
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
+from understudy.corpus.scratch import Database, Records
 from understudy.models import Embedder
 from understudy.models.embedder import Matrix
 
+BITS = 512
+_MISSED = 1e-6
+_DIGITS = 6  # of a cosine; float32 vectors carry hardly more
+_SAME = 1 - 0.5 * 10**-_DIGITS  # from here on a cosine is 1, as is that of a text with itself
+_BLOCK = 256  # vectors compared at once, so that a low threshold, which proposes nearly all, takes time but no memory
+
 
 class SemanticIndex:
-    """Vectors by key, searched exactly (inner product of unit vectors is their cosine)."""
+    """Vectors by key; `nearest` finds the closest one above the threshold."""
 
     def __init__(self, threshold: float, embedder: Embedder) -> None:
         self.threshold = threshold
         self.embedder = embedder
-        self._index = faiss.IndexFlatIP(embedder.dimensions)
-        self._keys: list[str] = []
+        self._radius = radius(min(threshold, _SAME))
+        self._sketches = faiss.IndexBinaryFlat(BITS)
+        self._vectors = Records(4 * embedder.dimensions)
+        self._keys = Database("CREATE TABLE keys(place INTEGER PRIMARY KEY, key TEXT NOT NULL)")
 
     def vector(self, text: str) -> Matrix:
         """The unit vector of one text, shape (dimensions,).
@@ -27,15 +46,51 @@ class SemanticIndex:
         return vector
 
     def nearest(self, vector: Matrix) -> tuple[str, float] | None:
-        """The key and cosine of the closest vector above the threshold."""
-        if not self._keys:
+        """The key and cosine of the closest vector above the threshold; ties go to the earliest."""
+        # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
+        faiss.omp_set_num_threads(1)
+        # FAISS means distances below the number that it is given.
+        _, _, places = self._sketches.range_search(sketch(vector), self._radius + 1)
+        places.sort()
+        best, score = 0, 0.0
+        for start in range(0, len(places), _BLOCK):
+            block = places[start : start + _BLOCK]
+            near = np.frombuffer(b"".join(self._vectors[place] for place in block.tolist()), dtype=np.float32)
+            # Rounded, so that neither a tie nor the threshold hangs on how many vectors stand in the block.
+            cosines = np.round(near.reshape(len(block), -1).astype(np.float64) @ vector.astype(np.float64), _DIGITS)
+            top = int(cosines.argmax())
+            if cosines[top] > score:
+                best, score = int(block[top]), float(cosines[top])
+        if not (score > self.threshold or score == 1):
             return None
-        scores, places = self._index.search(vector[None, :], 1)
-        score = min(1.0, float(scores[0, 0]))
-        near = score > self.threshold or score > 1 - 1e-6  # the same text, up to rounding
-        return (self._keys[int(places[0, 0])], score) if near else None
+        ((key,),) = self._keys.read("SELECT key FROM keys WHERE place = ?", (best,))
+        return key, score
 
     def add(self, key: str, vector: Matrix) -> None:
         """Enter a vector."""
-        self._index.add(np.ascontiguousarray(vector[None, :], dtype=np.float32))
-        self._keys.append(key)
+        self._keys.write("INSERT INTO keys VALUES (?, ?)", [(len(self._vectors), key)])
+        self._vectors.append(np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+        self._sketches.add(sketch(vector))
+
+
+def sketch(vector: Matrix) -> NDArray[np.uint8]:
+    """On which side of each plane a vector lies, shape (1, 64): 512 bits."""
+    return np.packbits(vector @ _planes(len(vector)) > 0)[None, :]
+
+
+@cache
+def _planes(dimensions: int) -> Matrix:
+    """Normals of the random planes, shape (dimensions, 512); this generator's stream is frozen for good."""
+    return np.random.RandomState(0).standard_normal((dimensions, BITS)).astype(np.float32)
+
+
+def radius(cosine: float) -> int:
+    """The least Hamming distance that all but one in a million pairs at this cosine keep within."""
+    differ = math.acos(cosine) / math.pi
+    chance, within = (1 - differ) ** BITS, 0.0
+    for distance in range(BITS):
+        within += chance
+        if within >= 1 - _MISSED:
+            return distance
+        chance *= (BITS - distance) / (distance + 1) * differ / (1 - differ)
+    return BITS

@@ -20,8 +20,9 @@ from understudy import errors
 from understudy.agents import REPLIES, load_catalog
 from understudy.cli import app
 from understudy.graphs.drawing import draw, mermaid
+from understudy.nouns import FAMILIES
 from understudy.personas import load_set, shipped_sets
-from understudy.prompt import FAMILIES, VARIABLES
+from understudy.prompt import VARIABLES
 from understudy.recipe import schema
 
 DOCS = Path(__file__).resolve().parent

@@ -1,10 +1,12 @@
-"""How varied a corpus is, from its text alone."""
+"""How varied a corpus is, from its text alone, in memory that does not grow with it."""
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,8 +14,8 @@ from understudy.models import Embedder
 from understudy.models.embedder import Matrix
 
 _WORD = re.compile(r"\w+")
-# Measures that compare all pairs look at this many examples, evenly spread; the figure is stable well before.
-_SAMPLE = 1000
+# Measures that compare examples with one another look at this many of them.
+SAMPLE = 2000
 
 
 def measures(conversations: Iterable[list[dict[str, str]]], embedder: Embedder | None = None) -> dict[str, float]:
@@ -23,30 +25,60 @@ def measures(conversations: Iterable[list[dict[str, str]]], embedder: Embedder |
     1510.03055); `compression` is raw size over zlib size of the instructions and answers, where higher means
     more repetition; `answer-words` is the mean length. With an embedder, `coverage` is the Vendi score of the
     instructions (Friedman and Dieng, arXiv 2210.02410) over their number: 1 when no two are alike.
+
+    `answer-words` is of all examples. The others are of all up to 2000, and else of the 2000 whose texts have the
+    smallest hashes: an even sample that is the same in whatever order the examples come. Corpora above that size are
+    so compared at equal size; a share of different n-grams falls as text is added.
     """
-    asked: list[str] = []
-    said: list[str] = []
+    sample: list[tuple[int, int, str, str]] = []
+    count = words = 0
     for messages in conversations:
-        asked.append(messages[0]["content"])
-        said.append(messages[-1]["content"])
-    if not said:
+        asked, said = messages[0]["content"], messages[-1]["content"]
+        words += len(_words(said))
+        text = f"{asked}\0{said}".encode("utf-8", "surrogatepass")
+        # Largest hash first: the one that leaves the sample when a smaller one comes.
+        item = (-int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()), count, asked, said)
+        if count < SAMPLE:
+            heapq.heappush(sample, item)
+        elif item > sample[0]:
+            heapq.heapreplace(sample, item)
+        count += 1
+    if not count:
         return {}
-    answers = [_WORD.findall(text.casefold()) for text in said]
-    raw = "\n".join([*asked, *said]).encode("utf-8", "surrogatepass")
-    out = {f"distinct-{n}": distinct(answers, n) for n in (1, 2, 3)}
-    out["compression"] = len(raw) / len(zlib.compress(raw, 9))
-    out["answer-words"] = float(np.mean([len(words) for words in answers]))
+    # As they came if they are all here, and else in an order that does not depend on how they came.
+    chosen = sorted(sample, key=lambda item: item[1 if count <= SAMPLE else 0])
+    instructions, answers = [item[2] for item in chosen], [item[3] for item in chosen]
+    out = {f"distinct-{n}": distinct((_words(answer) for answer in answers), n) for n in (1, 2, 3)}
+    out["compression"] = compression([*instructions, *answers])
+    out["answer-words"] = words / count
     if embedder is not None:
-        step = max(1, len(asked) // _SAMPLE)
-        sample = asked[::step]
-        out["coverage"] = vendi(embedder.embed(sample)) / len(sample)
+        out["coverage"] = vendi(embedder.embed(instructions)) / len(instructions)
     return out
 
 
-def distinct(texts: list[list[str]], n: int) -> float:
+def distinct(texts: Iterable[Sequence[str]], n: int) -> float:
     """Different n-grams over all n-grams, in 0..1; 0 when there is none."""
-    grams = [gram for words in texts for gram in zip(*(words[i:] for i in range(n)), strict=False)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    numbers: dict[str, int] = {}
+    coded = [np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64) for words in texts]
+    grams = [np.lib.stride_tricks.sliding_window_view(words, n) for words in coded if len(words) >= n]
+    if not grams:
+        return 0.0
+    # One number for each n-gram, read off its words' numbers; renumbered at each step, so that none overflows.
+    every = np.concatenate(grams)
+    names = every[:, 0]
+    for place in range(1, n):
+        _, names = np.unique(names * len(numbers) + every[:, place], return_inverse=True)
+    return len(np.unique(names)) / len(names)
+
+
+def compression(texts: Sequence[str]) -> float:
+    """Raw size over zlib size of the texts, each on lines of its own."""
+    packer, raw, packed = zlib.compressobj(9), 0, 0
+    for number, text in enumerate(texts):
+        piece = ("\n" if number else "").encode() + text.encode("utf-8", "surrogatepass")
+        raw += len(piece)
+        packed += len(packer.compress(piece))
+    return raw / (packed + len(packer.flush()))
 
 
 def vendi(vectors: Matrix) -> float:
@@ -60,3 +92,7 @@ def vendi(vectors: Matrix) -> float:
     values = np.linalg.eigvalsh(gram.astype(np.float64))
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())

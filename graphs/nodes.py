@@ -11,7 +11,7 @@ from understudy.agents import Agent, Judgement, Spoken, Unusable
 from understudy.errors import EngineRefused
 from understudy.evals import INSTRUCTION_RULES, Pair, faithful_passage, quality, verdicts
 from understudy.graphs.state import Context, Draft, State
-from understudy.nouns import Example, Persona, Verdict, address
+from understudy.nouns import Example, Persona, Verdict
 
 Update = dict[str, Any]
 
@@ -51,6 +51,8 @@ async def _ask(state: State, runtime: Runtime[Context], agent: Agent, **values: 
         state["draw"],
         state.get("passage"),
         parent=calls[-1] if calls else None,
+        voice=runtime.context.voice(state, agent),
+        priority=state["turn"],
         **values,
     )
 
@@ -100,8 +102,7 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
 
 async def gate(state: State, runtime: Runtime[Context]) -> Update:
     """Meet near-duplicates before anything more is paid for them."""
-    key = draft_key(state)
-    match = await runtime.context.gate.admit(state["turn"], key, state["instruction"])
+    match = await runtime.context.gate.admit(state["turn"], state["instruction"])
     if match is None:
         return {}
     how = "same words" if match.by == "minhash" else "same meaning"
@@ -110,11 +111,6 @@ async def gate(state: State, runtime: Runtime[Context]) -> Update:
 
 def _twin(match: Any) -> Verdict:
     return Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
-
-
-def draft_key(state: State) -> str:
-    """The name of a draft in the gate: what it will be called is not known before it is finished."""
-    return address("draft", state["seed"].id, state["draw"])
 
 
 @counted

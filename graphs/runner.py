@@ -22,23 +22,24 @@ from typing import Any
 from understudy.agents import Catalog, load_catalog
 from understudy.corpus import Accounting, Journal, RunFolder, card
 from understudy.corpus.readers import files
-from understudy.dedup import Gate, PairIndex
+from understudy.dedup import Gate, PairIndex, turn_of
 from understudy.dedup.minhash import SCHEME
 from understudy.evals import measures
-from understudy.graphs.nodes import draft_key
 from understudy.graphs.pipeline import build_graph
 from understudy.graphs.state import Context, State
-from understudy.models import SM, Embedder, open_embedder, open_sm
+from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
 from understudy.nouns import Example, Seed, Verdict, address
 from understudy.personas import PersonaSet, load_set
-from understudy.recipe import Recipe
+from understudy.recipe import MAIN, Recipe
 
 # A shard's drafts are replayed from the journal after a crash; this bounds that work and the memory it takes.
 SHARD_DRAFTS = 64
 # What a draft is taken to cost until some have been finished.
 _FIRST_GUESS_CALLS = 8
 _FIRST_GUESS_TOKENS = 350
+# Slow engines with one slot still want a few drafts: each waits now and then for the gate or the journal.
+_LEAST_IN_FLIGHT = 8
 _LONGEST_PATH = 200  # LangGraph's step limit for one draft; the refine loop is bounded by the recipe
 
 
@@ -50,7 +51,6 @@ class Progress:
     seeds: int
     counts: Counter[str] = field(default_factory=Counter)
     """Settled drafts by status."""
-    in_flight: int = 0
     tokens: int = 0
     """SM tokens of the whole run, also of earlier sittings."""
     cost: float = 0.0
@@ -114,26 +114,33 @@ async def generate(
     for source in recipe.seeds:
         files(source, recipe.path(source.path))  # a wrong path is told before a model is loaded
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
-    sm = sm or await open_sm(recipe)
+    catalog.check_voices(recipe)
+    sms = await open_sms(recipe, sm)
     try:
-        version = plan_version(recipe, catalog, personas, sm, embedder)
+        version = plan_version(recipe, catalog, personas, sms, embedder)
         with RunFolder.start(out, recipe, version, _index_scheme(embedder)) as folder:
             catalog.check(folder.ledger.kinds())
-            outcome = await _Run(recipe, folder, catalog, personas, embedder, sm, watch).go()
+            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, watch).go()
             return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
     finally:
-        await sm.aclose()
+        await close_sms(sms)
 
 
 def plan_version(
-    recipe: Recipe, catalog: Catalog, personas: PersonaSet | None, sm: SM, embedder: Embedder | None
+    recipe: Recipe, catalog: Catalog, personas: PersonaSet | None, sms: dict[str, SM], embedder: Embedder | None
 ) -> str:
     """Hash of everything that determines the corpus; a folder is resumed only under the same one."""
     earlier = []
     for name in recipe.dedup.against:
         with RunFolder.read(recipe.path(name)) as folder:
             earlier.append(folder.digest)
-    cast = (catalog.version, personas.version if personas else None, sm.identity)
+    # A voice whose adapter nobody has is an error here, before anything is written.
+    heard = [
+        (speaker, (sms[voice.sm].adapted(voice.adapter) if voice.adapter else sms[voice.sm]).identity)
+        for speaker, voices in recipe.voices.items()
+        for voice in voices
+    ]
+    cast = (catalog.version, personas.version if personas else None, sms[MAIN].identity, heard)
     return address(recipe.plan_version, *cast, _index_scheme(embedder), earlier)
 
 
@@ -152,7 +159,7 @@ class _Run:
         catalog: Catalog,
         personas: PersonaSet | None,
         embedder: Embedder | None,
-        sm: SM,
+        sms: dict[str, SM],
         watch: Callable[[Progress], None] | None,
     ) -> None:
         self.recipe = recipe
@@ -166,7 +173,7 @@ class _Run:
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
         self._restore(admitted, embedder)
         self.gate = Gate(admitted, first)
-        self.caller = Caller(sm, self.journal, Budget(recipe.budget.tokens, recipe.budget.seconds), recipe.seed)
+        self.caller = Caller(sms, self.journal, Budget(recipe.budget.tokens, recipe.budget.seconds), recipe.seed)
         self.caller.resume(folder.ledger.call_usage())
         self.context = Context(recipe, catalog, personas, self.caller, self.gate)
         self.graph = build_graph()
@@ -179,9 +186,12 @@ class _Run:
         self.shard_seeds: dict[str, tuple[Seed, str]] = {}
         self.shard_index: list[dict[str, Any]] = []
         self.ended: tuple[str, str] | None = None
-        self.room = asyncio.Event()
-        self.names: dict[str, str] = {}
-        """Example ids of this sitting by the names that the gate knows them by."""
+        self.error: BaseException | None = None
+        self.changed = asyncio.Event()
+        self.running: set[asyncio.Task[None]] = set()
+        self.ahead: dict[int, tuple[Seed, str]] = {}
+        """Seeds read before their turn, by position."""
+        self.flushing: asyncio.Task[None] | None = None
         self.done = 0
         self.done_calls = 0
 
@@ -205,31 +215,36 @@ class _Run:
         self._look_for_end()
         try:
             with _on_interrupt(self._interrupt):
-                workers = [asyncio.create_task(self._work()) for _ in range(self.recipe.in_flight)]
                 ticker = asyncio.create_task(self._tick())
                 try:
-                    await self._supervise(workers)
+                    await self._drive()
                 finally:
-                    for task in (*workers, ticker):
+                    for task in (*self.running, ticker):
                         task.cancel()
-                    await asyncio.gather(*workers, ticker, return_exceptions=True)
-            await self._flush()
+                    await asyncio.gather(*self.running, ticker, return_exceptions=True)
+            self._flush()
+            if self.flushing:
+                await self.flushing
         finally:
             await self.journal.aclose()
         return self._close()
 
-    async def _supervise(self, workers: list[asyncio.Task[None]]) -> None:
-        """Wait for the end of the run; a worker's error is the run's error."""
-        pending = set(workers)
-        while pending and not self.ended:
-            ending = asyncio.create_task(self._until_ended())
-            done, _ = await asyncio.wait({*pending, ending}, return_when=asyncio.FIRST_COMPLETED)
-            ending.cancel()
-            for worker in done & pending:
-                worker.result()
-            pending -= done
-        if not self.ended:
-            self.ended = ("turns", f"all {self.turns} drafts of the plan were tried")
+    async def _drive(self) -> None:
+        """Keep as many drafts under way as the engines can take; woken only when something has changed."""
+        while not self.ended:
+            while self._may_start():
+                await self._start()
+            if not self.running and not self.ended:
+                if self.launched < self.turns:
+                    self._end("budget", "what is left of the budget would not see another draft through")
+                else:
+                    self._end("turns", f"all {self.turns} drafts of the plan were tried")
+                return
+            await self.changed.wait()
+            self.changed.clear()
+            if self.error:
+                raise self.error
+            self._settle()
 
     async def _tick(self) -> None:
         """Show that work goes on while the first drafts take their minute."""
@@ -237,62 +252,64 @@ class _Run:
             await asyncio.sleep(1)
             self._report()
 
-    async def _until_ended(self) -> None:
-        while not self.ended:
-            self.room.clear()
-            await self.room.wait()
-
     def _interrupt(self) -> None:
         self._end("interrupted", "as you asked; what was settled is committed")
 
     def _end(self, how: str, detail: str) -> None:
         if not self.ended:
             self.ended = (how, detail)
-        self.room.set()
+        self.changed.set()
 
     def _look_for_end(self) -> None:
         if self.progress.counts["accepted"] >= self.recipe.accept:
             self._end("goal", f"{self.recipe.accept} examples are accepted")
 
-    async def _work(self) -> None:
-        """Take turns from the plan until it ends."""
-        while not self.ended and self.launched < self.turns:
+    def _may_start(self) -> bool:
+        """Whether one more draft is to be begun now: those under way go first, so memory stays flat."""
+        most = self.recipe.in_flight or max(
+            _LEAST_IN_FLIGHT, 2 * sum(sm.capabilities.slots for sm in self.caller.sms.values())
+        )
+        return (
+            not self.ended
+            and self.launched < self.turns
+            and len(self.running) < most
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
-            if self.launched - self.settled >= 4 * self.recipe.in_flight:
-                self.room.clear()
-                await self.room.wait()
-                continue
-            if not self._wanted():
-                self.room.clear()
-                await self.room.wait()
-                continue
-            if not self._affordable():
-                if not self.progress.in_flight:
-                    self._end("budget", "what is left of the budget would not see another draft through")
-                    return
-                self.room.clear()
-                await self.room.wait()
-                continue
-            turn = self.launched
-            self.launched += 1
-            draw, position = divmod(turn, self.progress.seeds)
-            seed, split = await self.journal.run(self.folder.ledger.seed_at, position)
-            self.progress.in_flight += 1
-            try:
-                state: State = {"seed": seed, "draw": draw, "turn": turn}
-                done = await self.graph.ainvoke(
-                    state, context=self.context, config={"recursion_limit": _LONGEST_PATH, "callbacks": []}
-                )
-            except BudgetReached as reached:
-                self._end("budget", f"the budget of {reached} is used up")
-                return
-            finally:
-                self.progress.in_flight -= 1
-            self.done += 1
-            self.done_calls += len(done["calls"])
-            self.gate.leave(turn)
-            self.finished[turn] = (seed, split, done)  # type: ignore[assignment]
-            await self._settle()
+            and self.launched - self.settled < 4 * most
+            and self._wanted()
+            and self._affordable()
+        )
+
+    async def _start(self) -> None:
+        turn = self.launched
+        self.launched += 1
+        draw, position = divmod(turn, self.progress.seeds)
+        if position not in self.ahead:
+            found = await self.journal.run(self.folder.ledger.seeds_from, position, SHARD_DRAFTS)
+            self.ahead = dict(enumerate(found, position))
+        seed, split = self.ahead.pop(position)
+        task = asyncio.create_task(self._draft({"seed": seed, "draw": draw, "turn": turn}, split))
+        self.running.add(task)
+        task.add_done_callback(self._done)
+
+    async def _draft(self, state: State, split: str) -> None:
+        """One draft through the graph."""
+        try:
+            done = await self.graph.ainvoke(
+                state, context=self.context, config={"recursion_limit": _LONGEST_PATH, "callbacks": []}
+            )
+        except BudgetReached as reached:
+            self._end("budget", f"the budget of {reached} is used up")
+            return
+        self.done += 1
+        self.done_calls += len(done["calls"])
+        self.gate.leave(state["turn"])
+        self.finished[state["turn"]] = (state["seed"], split, done)  # type: ignore[assignment]
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.error = self.error or error
+        self.changed.set()
 
     def _wanted(self) -> bool:
         """Whether the drafts under way are fewer than the goal can be expected to need."""
@@ -308,34 +325,36 @@ class _Run:
         a_call = budget.spent_tokens / self.caller.answered if self.caller.answered else _FIRST_GUESS_TOKENS
         a_draft = a_call * (self.done_calls / self.done if self.done else _FIRST_GUESS_CALLS)
         under_way = budget.spent_tokens - self.done * a_draft
-        still_to_pay = max(0.0, self.progress.in_flight * a_draft - max(0.0, under_way))
+        still_to_pay = max(0.0, len(self.running) * a_draft - max(0.0, under_way))
         return budget.spent_tokens + still_to_pay + a_draft <= budget.tokens
 
-    async def _settle(self) -> None:
+    def _settle(self) -> None:
         """Give every draft whose turn has come its place in the shard."""
         while self.settled in self.finished and not self.ended:
             turn = self.settled
             seed, split, state = self.finished.pop(turn)
             self.settled += 1
-            example = self._name_twin(self._last_look(state))
-            self.names[draft_key(state)] = example.id
-            if row := self.gate.take_row(turn):
+            row = self.gate.take_row(turn)
+            example = self._last_look(state, row)
+            if row:
                 self.shard_index.append({**row, "stage": "gate", "example": example.id})
             self.shard.append((turn, example))
             self.shard_seeds[seed.id] = (seed, split)
             self.progress.counts[example.status] += 1
             self._look_for_end()
             if len(self.shard) >= SHARD_DRAFTS:
-                await self._flush()
-        self.room.set()
+                self._flush()
         self._report()
 
-    def _last_look(self, state: State) -> Example:
-        """Refinement may have made a twin of an accepted example: the earlier one stays."""
+    def _last_look(self, state: State, row: dict[str, Any] | None) -> Example:
+        """Refinement may have made a twin of an accepted example: the earlier one stays.
+
+        `row` is what the draft added at the gate; it holds good for an instruction that was not refined.
+        """
         example = state["example"]
         if example.status != "accepted":
             return example
-        match, row = self.accepted.offer(example.id, state["draft"].instruction)
+        match, row = self.accepted.offer(example.id, state["draft"].instruction, row)
         if match is None:
             self.shard_index.append({"stage": "final", **row})
             return example
@@ -348,37 +367,66 @@ class _Run:
             verdicts=(*example.verdicts, twin),
         )
 
-    def _name_twin(self, example: Example) -> Example:
-        """A duplicate names the example that stays; at the gate that one had no id yet."""
-        if example.status != "duplicate":
-            return example
-        *verdicts, twin = example.verdicts
-        stays = self.names.get(example.parents[0], example.parents[0])
-        twin = dataclasses.replace(twin, evidence=f"like {stays}")
-        return dataclasses.replace(example, parents=(stays,), verdicts=(*verdicts, twin))
-
-    async def _flush(self) -> None:
-        """Commit the shard in hand."""
+    def _flush(self) -> None:
+        """Begin to commit the shard in hand; the engines are not kept waiting for the disk."""
         if not self.shard:
             return
         shard, seeds, index = self.shard, self.shard_seeds, self.shard_index
         self.shard, self.shard_seeds, self.shard_index = [], {}, []
-        await asyncio.shield(self.journal.run(self.folder.commit, shard, seeds, index))
+        self.flushing = asyncio.create_task(self._commit(self.flushing, shard, seeds, index))
+        self.flushing.add_done_callback(self._flushed)
+
+    async def _commit(self, before: asyncio.Task[None] | None, *shard: Any) -> None:
+        if before is not None:
+            await before  # a shard that follows one that failed would leave a gap
+        await self.journal.run(self._write, *shard)
+        await self.journal.run(self.folder.ledger.add_flow, self._flow())
+
+    def _write(
+        self, shard: list[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
+    ) -> None:
+        """Commit a shard whose duplicates name the examples that stay: at the gate those had no id yet."""
+        ids = {turn: example.id for turn, example in shard}
+
+        def named(example: Example) -> Example:
+            if example.status != "duplicate":
+                return example
+            *verdicts, twin = example.verdicts
+            (stays,) = example.parents
+            if (turn := turn_of(stays)) is not None:
+                stays = ids.get(turn) or self.folder.ledger.draft_id(turn)
+            twin = dataclasses.replace(twin, evidence=f"like {stays}")
+            return dataclasses.replace(example, parents=(stays,), verdicts=(*verdicts, twin))
+
+        self.folder.commit([(turn, named(example)) for turn, example in shard], seeds, index)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.error = self.error or error
+            self.changed.set()
+
+    def _flow(self) -> list[tuple[Any, ...]]:
+        """What the endpoints' throttles have noted since they were last asked."""
+        out: list[tuple[Any, ...]] = []
+        for name, sm in self.caller.sms.items():
+            if sm.throttle is not None:
+                points, sm.throttle.trace = sm.throttle.trace, []
+                out += [(p.at, name, p.endpoint, p.limit, p.in_flight, p.waiting, p.event) for p in points]
+        return out
 
     def _report(self) -> None:
         if self.watch:
             self.progress.tokens = self.caller.budget.spent_tokens
             self.progress.generated = self.caller.generated_tokens
-            prices = self.recipe.sm
-            spent = self.caller.prompt_total * prices.price_in + self.caller.completion_total * prices.price_out
-            self.progress.cost = spent / 1e6
+            engines, tallies = self.recipe.engines, self.caller.tallies
+            self.progress.cost = sum(engines[n].money(t.prompt, t.completion) for n, t in tallies.items())
             self.watch(self.progress)
 
     def _close(self) -> Outcome:
         self._report()
         books = self.folder.accounting()
-        found = measures(row["messages"] for row in self.folder.rows("accepted")) if books.drafts["accepted"] else {}
-        card.write(self.folder, books, self.caller.sm.identity, found)
+        found = measures(row["messages"] for row in self.folder.rows(columns=["messages"]))
+        card.write(self.folder, books, ", ".join(sm.identity for sm in self.caller.sms.values()), found)
         how, detail = self.ended or ("turns", "")
         return Outcome(self.folder.path, how, detail, books, self.caller.made, found)
 

@@ -12,7 +12,7 @@ from understudy.dedup import Gate
 from understudy.models.caller import Caller
 from understudy.nouns import Example, Persona, Seed, Status, Verdict
 from understudy.personas import PersonaSet
-from understudy.recipe import Recipe
+from understudy.recipe import Recipe, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,13 @@ class Context:
     personas: PersonaSet | None
     caller: Caller
     gate: Gate
+
+    def voice(self, state: State, agent: Agent) -> Voice:
+        """Who speaks for an agent in this draft: of several voices, one is drawn."""
+        voices = self.recipe.voices.get(agent.name) or self.recipe.voices.get(agent.prompt.family)
+        if voices is None:
+            return Voice()
+        return voices[0] if len(voices) == 1 else self.rng(state, f"voice:{agent.name}").choice(voices)
 
     def rng(self, state: State, stage: str) -> Random:
         """Randomness for one stage of one draft: the same whatever else runs beside it."""

@@ -1,16 +1,18 @@
-"""Calls to the SM: journaled, keyed, seeded, and within the budget."""
+"""Calls to the SMs: journaled, keyed, seeded, and within the budget."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from understudy.corpus.journal import Journal
+from understudy.corpus.ledger import Usage
 from understudy.corpus.tokens import count_tokens
-from understudy.models.sm import SM, Constraint, request
+from understudy.models.sm import SM, Constraint, Request
 from understudy.nouns import Call, Messages, address
 from understudy.prompt import Sampling
+from understudy.recipe import Voice
 
 
 class BudgetReached(Exception):
@@ -42,37 +44,60 @@ class Budget:
             raise BudgetReached(f"{self.seconds:g} seconds")
         self.reserved_tokens += tokens
 
-    def settle(self, reserved: int, used: int) -> None:
-        """Give back what was set aside and enter what was used."""
-        self.reserved_tokens -= reserved
-        self.spent_tokens += used
+    def release(self, tokens: int) -> None:
+        """Give back what was set aside: the call was paid, or it failed."""
+        self.reserved_tokens -= tokens
+
+
+@dataclass(slots=True)
+class Tally:
+    """Tokens of one SM that the journal holds, of all sittings."""
+
+    prompt: int = 0
+    completion: int = 0
 
 
 class Caller:
-    """Makes an agent's calls to one SM."""
+    """Makes the agents' calls to the SMs of a recipe, by their names there."""
 
-    def __init__(self, sm: SM, journal: Journal, budget: Budget, run_seed: int) -> None:
-        self.sm = sm
+    def __init__(self, sms: Mapping[str, SM], journal: Journal, budget: Budget, run_seed: int) -> None:
+        self.sms = sms
         self.budget = budget
         self.made = 0
-        """Calls that went to the engine in this sitting, replayed ones not counted."""
+        """Calls that went to an engine in this sitting, replayed ones not counted."""
         self.answered = 0
         """Calls that the journal holds, of all sittings."""
         self.generated_tokens = 0
         """In this sitting."""
-        self.prompt_total = 0
-        self.completion_total = 0
-        """Tokens that the journal holds, of all sittings."""
+        self.tallies = {name: Tally() for name in sms}
+        self._adapted: dict[tuple[str, str], SM] = {}
         self._journal = journal
         self._run_seed = run_seed
 
-    def resume(self, usage: Iterable[tuple[str, int, int, int, float]]) -> None:
+    def resume(self, usage: Iterable[Usage]) -> None:
         """Take over what earlier sittings spent, as `Ledger.call_usage` tells it."""
-        for _, calls, prompt, completion, _ in usage:
-            self.answered += calls
-            self.prompt_total += prompt
-            self.completion_total += completion
-            self.budget.spent_tokens += prompt + completion
+        for used in usage:
+            self.answered += used.calls
+            self._count(used.sm, used.prompt_tokens, used.completion_tokens)
+
+    def speaker(self, voice: Voice) -> SM:
+        """The SM of a voice, seen through its adapter where it has one.
+
+        Raises:
+            ModelError: when the SM has no such adapter.
+        """
+        if voice.adapter is None:
+            return self.sms[voice.sm]
+        key = (voice.sm, voice.adapter)
+        if key not in self._adapted:
+            self._adapted[key] = self.sms[voice.sm].adapted(voice.adapter)
+        return self._adapted[key]
+
+    def _count(self, name: str, prompt: int, completion: int) -> None:
+        tally = self.tallies.setdefault(name, Tally())
+        tally.prompt += prompt
+        tally.completion += completion
+        self.budget.spent_tokens += prompt + completion
 
     async def call(
         self,
@@ -82,58 +107,67 @@ class Caller:
         constraint: Constraint | None,
         sample: tuple[int, int],
         parent: str | None,
+        voice: Voice = Voice(),  # noqa: B008
+        priority: int = 0,
     ) -> Call:
         """One call, from the journal if it is there.
 
         Args:
             agent: who asks, as `family/name`; for the record, not part of the key.
             messages: the whole prompt.
-            sampling: how the reply is drawn.
+            sampling: how the reply is drawn, unless the voice has it otherwise.
             constraint: what it must look like; dropped where the engine cannot hold it.
             sample: which draw of its seed, and which try, this is: part of the key, so that two draws differ.
             parent: key of the call this one builds on.
+            voice: which SM is asked, and how.
+            priority: of calls that wait for the engine, those with the lowest go first.
 
         Raises:
             BudgetReached: before anything is sent.
             EngineTransient, EngineRefused: from the engine; nothing is then journaled.
         """
-        capabilities = self.sm.capabilities
+        sm = self.speaker(voice)
+        own = voice.model_dump(exclude={"sm", "adapter"}, exclude_none=True)
+        sampling = sampling.model_copy(update=own) if own else sampling
+        capabilities = sm.capabilities
         if constraint and not (capabilities.schema if constraint.kind == "schema" else capabilities.regex):
             constraint = None
         lowered = [constraint.kind, constraint.value] if constraint else None
-        key = address(self._run_seed, self.sm.identity, messages, sampling.model_dump(), lowered, sample)
+        drawn = sampling.model_dump()
+        key = address(self._run_seed, sm.identity, messages, drawn, lowered, sample)
 
         async def make() -> Call:
             # The estimate is of the text; chat templates and unusual scripts need the margin.
-            reserved = round(sum(count_tokens(m["content"]) for m in messages) * 1.5) + 64 + sampling.max_tokens
+            reserved = 0
+            if self.budget.tokens is not None:
+                reserved = round(sum(count_tokens(m["content"]) for m in messages) * 1.5) + 64 + sampling.max_tokens
             self.budget.reserve(reserved)
-            used = 0
             started = time.monotonic()
             try:
                 seed = int(key[:16], 16)
-                message = await request(self.sm, messages, sampling, seed, constraint)
-                usage = message.usage_metadata
-                prompt = usage["input_tokens"] if usage else 0
-                completion = usage["output_tokens"] if usage else 0
-                used = prompt + completion
+                (reply,) = await sm.complete(Request(messages, sampling, seed, constraint, priority=priority))
             finally:
-                self.budget.settle(reserved, used)
+                self.budget.release(reserved)
+            self._count(voice.sm, reply.prompt_tokens, reply.completion_tokens)
             self.made += 1
             self.answered += 1
-            self.prompt_total += prompt
-            self.completion_total += completion
-            self.generated_tokens += completion
+            self.generated_tokens += reply.completion_tokens
             return Call(
                 key=key,
                 agent=agent,
-                model=self.sm.identity,
+                model=sm.identity,
                 messages=messages,
-                sampling=sampling.model_dump() | {"seed": seed},
-                reply=message.text,
-                usage={"prompt": prompt, "completion": completion},
+                sampling={**drawn, "seed": seed},
+                reply=reply.text,
+                usage={
+                    "prompt": reply.prompt_tokens,
+                    "cached": reply.cached_tokens,
+                    "completion": reply.completion_tokens,
+                },
                 seconds=round(time.monotonic() - started, 4),
-                error="truncated" if message.response_metadata.get("finish_reason") == "length" else None,
+                error="truncated" if reply.truncated else None,
                 parent=parent,
+                sm=voice.sm,
             )
 
         return await self._journal.call(key, make)

@@ -1,160 +1,324 @@
-"""Any OpenAI-compatible endpoint, through the openai client; the one retry loop is here."""
+"""Any OpenAI-compatible endpoint, or several that serve the same model; the retry loop is in `throttle.py`.
+
+What vLLM's server does beyond the protocol (regular expressions, log-probabilities, adapters by model name) is used
+where the endpoint says that it is one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import random
-from typing import Any
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Self, cast
 
+import numpy as np
 from pydantic import PrivateAttr
 
-from understudy.errors import EngineRefused, EngineTransient, ModelError
-from understudy.models.sm import SM, Capabilities, Constraint, Reply
+from understudy.errors import EngineRefused, ModelError
+from understudy.models.sm import SM, Capabilities, Matrix, Reply, Request, Score
+from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble
 from understudy.nouns import Messages
-from understudy.prompt import Sampling
-from understudy.recipe import OpenAISM
+from understudy.recipe import OpenAISM, Served
 
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-# Worth another try: timeouts, conflicts, too many requests; 5xx are as well.
-_TRANSIENT = frozenset({408, 409, 425, 429})
+if TYPE_CHECKING:
+    import aiohttp
+
+_LARGEST_ANSWER = 32 * 2**20
+_CHECK_S = 30.0
 
 
 class Endpoint(SM):
     """A served model; `vllm serve` and llama.cpp's server speak this protocol."""
 
     settings: OpenAISM
-    _client: Any = PrivateAttr()
-    _slots: asyncio.Semaphore = PrivateAttr()
+    name_: str = ""
+    """What the weights are called, where that is not the served name."""
+    _keys: dict[str, str] = PrivateAttr(default_factory=dict)
+    _throttle: Throttle = PrivateAttr()
+    _sessions: list[aiohttp.ClientSession] = PrivateAttr(default_factory=list)
+    _adapters: frozenset[str] = PrivateAttr(default=frozenset())
+    _prints: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Fingerprints of adapters, where we know their files."""
+    _by_vllm: bool = PrivateAttr(default=False)
+    _context: int | None = PrivateAttr(default=None)
 
     @classmethod
-    def open(cls, settings: OpenAISM) -> Endpoint:
-        """Check the key; the endpoint itself is asked by `check`.
+    def open(cls, settings: OpenAISM, *, key: str | None = None, identity: str = "") -> Self:
+        """Read the keys; the endpoints themselves are asked by `check`.
+
+        Args:
+            settings: as in the recipe.
+            key: sent to every endpoint, in place of those in the environment.
+            identity: names the weights, where the served name does not.
 
         Raises:
-            ModelError: when the environment variable for the key is not set.
+            ModelError: when an environment variable for a key is not set.
         """
-        key = "none"  # servers without keys accept any
-        if settings.api_key_env:
-            key = os.environ.get(settings.api_key_env, "")
-            if not key:
-                raise ModelError(
-                    f"environment variable {settings.api_key_env} is not set",
-                    remedy=f"export {settings.api_key_env}=… (named by `sm.api_key_env`)",
-                )
-        import openai
-
-        endpoint = cls(settings=settings)
-        endpoint._client = openai.AsyncOpenAI(
-            base_url=settings.base_url, api_key=key, max_retries=0, timeout=settings.timeout_s
-        )
-        endpoint._slots = asyncio.Semaphore(settings.max_concurrency)
+        endpoint = cls(settings=settings, name_=identity)
+        for served in settings.served:
+            endpoint._keys[served.base_url] = key or _key(served)
+        endpoint._throttle = Throttle([Lane(s.base_url, s.max_concurrency, s.weight) for s in settings.served])
         return endpoint
 
     @property
     def identity(self) -> str:
         """The served name: what the weights are is the server's word."""
-        return f"openai:{self.settings.model}"
+        return self.name_ or f"openai:{self.settings.model}"
+
+    @property
+    def throttle(self) -> Throttle:
+        """The concurrency of each endpoint, and its trace."""
+        return self._throttle
 
     @property
     def capabilities(self) -> Capabilities:
-        """As the recipe says; seeds are honoured by vLLM and llama.cpp, best effort elsewhere."""
-        return Capabilities(schema=self.settings.structured, regex=False, seeded=True)
+        """As the recipe and the server say; seeds are honoured by vLLM and llama.cpp, best effort elsewhere."""
+        return Capabilities(
+            schema=self.settings.structured,
+            regex=self._by_vllm,
+            seeded=True,
+            score=self._by_vllm,
+            embed=True,  # whether the model is one that embeds shows at the first text
+            adapters=bool(self._adapters),
+            slots=self._throttle.slots,
+            context_tokens=self._context,
+        )
 
     async def check(self) -> None:
-        """Ask the endpoint for its models before any work is planned on it.
+        """Ask each endpoint for its models before any work is planned on it.
 
         Raises:
             ModelError: when it cannot be reached, refuses the key, or does not serve the model.
         """
-        import openai
+        cards = [await self._models(served) for served in self.settings.served]
+        mine = [card for listed in cards for card in listed if card.get("id") == self.settings.model]
+        self._by_vllm = bool(mine) and all(card.get("owned_by") == "vllm" for card in mine)
+        lengths = [card["max_model_len"] for card in mine if isinstance(card.get("max_model_len"), int)]
+        self._context = min(lengths, default=None)
+        names = [{str(card["id"]) for card in listed if card.get("parent")} for listed in cards]
+        self._adapters = frozenset.intersection(*map(frozenset, names)) if names else frozenset()
 
-        where = self.settings.base_url
-        remedy = f"start it (for instance `vllm serve {self.settings.model}`) or correct `sm.base_url`"
+    async def _models(self, served: Served) -> list[dict[str, Any]]:
+        where = served.base_url
+        remedy = f"start it (for instance `vllm serve {self.settings.model}`) or correct `base_url`"
         try:
-            async with asyncio.timeout(min(30.0, self.settings.timeout_s)):
-                listed = await self._client.models.list()
-            names = [str(model.id) for model in listed.data]
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            name = self.settings.api_key_env or "sm.api_key_env (not set)"
-            raise ModelError("the endpoint refused the key", where=where, remedy=f"check {name}") from error
-        except openai.NotFoundError:
-            return  # some servers have no list of models; the first request will tell
-        except (openai.OpenAIError, TimeoutError) as error:
+            async with asyncio.timeout(min(_CHECK_S, self.settings.timeout_s)):
+                listed = await self._send(served.base_url, "GET", "/models")
+            cards = [dict(card, id=str(card["id"])) for card in listed["data"]]
+        except EngineRefused as error:
+            if "HTTP 404" in error.message:
+                return []  # some servers have no list of models; the first request will tell
+            raise ModelError(f"endpoint down: {error.message}", where=where, remedy=remedy) from error
+        except (Trouble, TimeoutError) as error:
             raise ModelError(f"endpoint down: {_short(error)}", where=where, remedy=remedy) from error
-        except (AttributeError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError("answers, but not as an OpenAI-compatible endpoint", where=where, remedy=remedy) from error
-        if names and self.settings.model not in names:
+        if cards and self.settings.model not in {card["id"] for card in cards}:
             raise ModelError(
                 f"does not serve `{self.settings.model}`",
                 where=where,
-                expected=f"one of: {', '.join(names[:10])}",
-                remedy="correct `sm.model` in the recipe",
+                expected=f"one of: {', '.join([card['id'] for card in cards][:10])}",
+                remedy="correct `model` in the recipe",
             )
+        return cards
 
-    async def complete(
-        self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None = None
-    ) -> Reply:
-        """One reply, tried again after transient failures with growing, jittered waits."""
-        async with self._slots:
-            for attempt in range(self.settings.retries + 1):
-                try:
-                    return await self._once(messages, sampling, seed, constraint)
-                except EngineTransient:
-                    if attempt == self.settings.retries:
-                        raise
-                wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
-                await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311
-        raise AssertionError("unreachable")
+    def adapted(self, name: str) -> Endpoint:
+        """The adapter that the server lists under `name`, as another model behind the same address."""
+        if name not in self._adapters:
+            self.require("adapters", f"adapter `{name}`")
+            listed = ", ".join(sorted(self._adapters))
+            raise ModelError(f"has no adapter `{name}`", where=self.identity, expected=f"one of: {listed}")
+        other = self.model_copy(update={"settings": self.settings.model_copy(update={"model": name})})
+        known = self._prints.get(name)
+        other.name_ = f"{self.identity}+{name}" + (f"@{known}" if known else "")
+        return other
 
-    async def _once(self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None) -> Reply:
-        import openai
+    async def complete(self, request: Request) -> tuple[Reply, ...]:
+        """The replies; a request that meets trouble waits with the others and is sent again."""
+        body = self._body(request)
+        answer = await self._ask("/chat/completions", body, request.priority, _opening(request.messages))
+        replies = _replies(answer, self.settings.served[0].base_url)
+        while len(replies) < request.n:  # some servers give one reply whatever `n` says
+            seed = (request.seed + len(replies)) & (2**31 - 1)
+            more = await self._ask("/chat/completions", {**body, "n": 1, "seed": seed}, request.priority, "")
+            replies += _replies(more, self.settings.served[0].base_url)[:1]
+        return tuple(replies[: request.n])
 
-        options: dict[str, Any] = {}
-        if constraint is not None and constraint.kind == "schema" and self.settings.structured:
-            options["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "schema": constraint.value, "strict": True},
-            }
+    def _body(self, request: Request) -> dict[str, Any]:
+        sampling, constraint = request.sampling, request.constraint
+        body: dict[str, Any] = {
+            "model": self.settings.model,
+            "messages": list(request.messages),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": request.seed & (2**31 - 1),
+        }
+        if request.n > 1:
+            body["n"] = request.n
         if sampling.repetition_penalty != 1:
             # Not part of the protocol; vLLM and llama.cpp take it beside the standard fields.
-            options["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
-        where = self.settings.base_url
-        try:
-            # httpx's timeouts do not bound a reply that drips; this one bounds the whole request.
-            async with asyncio.timeout(self.settings.timeout_s):
-                answer = await self._client.chat.completions.create(
-                    model=self.settings.model,
-                    messages=list(messages),
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    max_tokens=sampling.max_tokens,
-                    seed=seed & (2**31 - 1),
-                    **options,
+            body["repetition_penalty"] = sampling.repetition_penalty
+        if constraint is not None and constraint.kind == "schema" and self.settings.structured:
+            schema = {"name": "reply", "schema": constraint.value, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif constraint is not None and constraint.kind == "regex" and self._by_vllm:
+            body["structured_outputs"] = {"regex": constraint.value}
+        return body
+
+    async def score(self, messages: Messages, continuation: str) -> Score:
+        """By vLLM's log-probabilities of a prompt: the continuation is sent as a part of it."""
+        self.require("score", "`score`")
+        priority, affinity = 0, _opening(messages)
+        root = {"model": self.settings.model}
+        ask = {**root, "messages": list(messages), "add_generation_prompt": True}
+        prompt = await self._ask("/../tokenize", ask, priority, affinity)
+        ask = {**root, "prompt": continuation, "add_special_tokens": False}
+        tail = await self._ask("/../tokenize", ask, priority, affinity)
+        ids = [*prompt["tokens"], *tail["tokens"]]
+        ask = {**root, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        answer = await self._ask("/completions", ask, priority, affinity)
+        known = answer["choices"][0]["prompt_logprobs"][len(prompt["tokens"]) :]
+        each = [place[str(token)] for place, token in zip(known, tail["tokens"], strict=True)]
+        return Score(tuple(str(one["decoded_token"]) for one in each), tuple(float(one["logprob"]) for one in each))
+
+    async def embed(self, texts: list[str]) -> Matrix:
+        """By `/embeddings`; the model must be one that embeds."""
+        answer = await self._ask("/embeddings", {"model": self.settings.model, "input": texts}, 0, "")
+        vectors = np.array([item["embedding"] for item in answer["data"]], dtype=np.float32)
+        return cast(Matrix, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    async def _ask(self, path: str, body: dict[str, Any], priority: int, affinity: str) -> Any:
+        """One answer, whatever number of tries it takes."""
+        return await self._throttle.persist(
+            lambda lane: self._send(lane.name, "POST", path, body), self.settings, priority=priority, affinity=affinity
+        )
+
+    async def _send(self, base_url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One HTTP request.
+
+        Raises:
+            Trouble: worth another try.
+            EngineRefused: not worth one.
+            ModelError: the key is refused.
+        """
+        import aiohttp
+
+        if not self._sessions:
+            # The throttle bounds the connections; a redirect could carry the key to another host.
+            self._sessions.append(
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CHECK_S),
                 )
-            choice = answer.choices[0]
-            text = choice.message.content or ""
-            usage = answer.usage
-            return Reply(
-                text,
-                usage.prompt_tokens if usage else 0,
-                usage.completion_tokens if usage else 0,
-                choice.finish_reason == "length",
             )
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ModelError(f"the endpoint refused the key: {_short(error)}", where=where) from error
-        except openai.APIStatusError as error:
-            transient = error.status_code in _TRANSIENT or error.status_code >= 500
-            raise (EngineTransient if transient else EngineRefused)(_short(error), where=where) from error
-        except (openai.APIConnectionError, TimeoutError) as error:
-            raise EngineTransient(_short(error), where=where) from error
-        except (openai.OpenAIError, AttributeError, TypeError, IndexError, ValueError) as error:
-            raise EngineRefused(f"not a chat completion: {_short(error)}", where=where) from error
+        url = base_url.rstrip("/") + path
+        if path.startswith("/../"):
+            url = base_url.rstrip("/").rpartition("/")[0] + path[3:]
+        headers = {"Authorization": f"Bearer {self._keys[base_url]}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            async with self._sessions[0].request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                raw = await response.content.read(_LARGEST_ANSWER)
+                while not response.content.at_eof():
+                    raw += await response.content.read(_LARGEST_ANSWER)
+                    if len(raw) > _LARGEST_ANSWER:
+                        raise EngineRefused(f"an answer of more than {_LARGEST_ANSWER >> 20} MiB", where=base_url)
+        except aiohttp.ClientError as error:
+            raise Trouble("connection", _short(error)) from error
+        if response.status == 200:
+            try:
+                return json.loads(raw)
+            except ValueError as error:
+                raise EngineRefused(f"not JSON: {_start(raw)}", where=base_url) from error
+        message = f"HTTP {response.status}: {_start(raw)}"
+        if response.status in (401, 403):
+            raise ModelError(
+                f"the endpoint refused the key: {message}", where=base_url, remedy=f"check {self._key_name(base_url)}"
+            )
+        if response.status in TRANSIENT or response.status >= 500:
+            wait = _retry_after(response.headers.get("Retry-After"))
+            raise Trouble(str(response.status), message, wait)
+        raise EngineRefused(message, where=base_url)
+
+    def _key_name(self, base_url: str) -> str:
+        served = next(one for one in self.settings.served if one.base_url == base_url)
+        return served.api_key_env or "`api_key_env` (not set)"
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        self._throttle.close()
+        while self._sessions:
+            await self._sessions.pop().close()
+
+
+def _key(served: Served) -> str:
+    if not served.api_key_env:
+        return "none"  # servers without keys accept any
+    key = os.environ.get(served.api_key_env, "")
+    if not key:
+        raise ModelError(
+            f"environment variable {served.api_key_env} is not set",
+            remedy=f"export {served.api_key_env}=… (named by `api_key_env`)",
+        )
+    return key
+
+
+def _opening(messages: Messages) -> str:
+    """What prompts of one seed have in common, and those of others have not."""
+    return messages[-1]["content"][:200] if len(messages) < 3 else messages[1]["content"][:200]
+
+
+def _replies(answer: Any, where: str) -> list[Reply]:
+    try:
+        usage = answer.get("usage") or {}
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
+        if not choices:
+            raise ValueError("no choices")
+        total = int(usage.get("completion_tokens") or 0)
+        # The protocol counts all replies together; each is charged its share.
+        shares = [total // len(choices) + (place < total % len(choices)) for place in range(len(choices))]
+        return [
+            Reply(
+                choice["message"].get("content") or "",
+                0 if place else int(usage.get("prompt_tokens") or 0),
+                shares[place],
+                choice.get("finish_reason") == "length",
+                0 if place else int(cached),
+            )
+            for place, choice in enumerate(choices)
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineRefused(f"not a chat completion: {_short(error)}", where=where) from error
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from a number or an HTTP date; None where the header says nothing sensible."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _start(raw: bytes) -> str:
+    text = raw[:2000].decode("utf-8", "replace")
+    try:
+        error = json.loads(raw)["error"]
+        text = str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError):
+        pass
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _short(error: BaseException) -> str:

@@ -1,38 +1,33 @@
-"""Any Hugging Face causal LM in a folder, on this machine, batched.
+"""Any Hugging Face causal LM in a folder, on this machine, in one continuous batch.
 
-Requests that wait together are decoded together, those of like length first, each row with its own sampler seed,
-temperature, length limit and grammar. In float32 a reply does not depend on its neighbours beyond rounding:
-noise is drawn per token id from the row's own generator, so only a near-tie could fall another way.
+In float32 a reply does not depend on its neighbours beyond rounding: noise is drawn per token id from the row's own
+generator, so only a near-tie could fall another way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
-import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from pydantic import PrivateAttr
 
 from understudy.errors import EngineError, EngineRefused, ModelError
-from understudy.models.sm import SM, Capabilities, Constraint, Reply
-from understudy.nouns import Messages
-from understudy.prompt import Sampling
+from understudy.models.chat import check_length, check_tokenizer, prompt_ids
+from understudy.models.folders import check_folder, fingerprint
+from understudy.models.sm import SM, Capabilities, Constraint, Matrix, Reply, Request, Score
+from understudy.nouns import Messages, canonical
 
+if TYPE_CHECKING:
+    from understudy.models.decoding import Decoder, Row
 
-@dataclass(slots=True, eq=False)
-class _Request:
-    prompt: list[int]
-    sampling: Sampling
-    seed: int
-    constraint: Constraint | None
-    reply: asyncio.Future[Reply]
+T = TypeVar("T")
 
 
 class Local(SM):
@@ -43,23 +38,20 @@ class Local(SM):
     batch_size: int = 16
     device: str = "auto"
     dtype: str = "auto"
+    prefix_cache: bool = True
 
-    _waiting: list[_Request] = PrivateAttr(default_factory=list)
-    _batching: bool = PrivateAttr(default=False)
-    _batcher: asyncio.Task[None] | None = PrivateAttr(default=None)
-    _thread: ThreadPoolExecutor = PrivateAttr(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="sm")
-    )
-    _stop: threading.Event = PrivateAttr(default_factory=threading.Event)
+    _loading: asyncio.Lock = PrivateAttr(default_factory=asyncio.Lock)
+    _decoder: Any = PrivateAttr(default=None)
     _tokenizer: Any = PrivateAttr(default=None)
     _model: Any = PrivateAttr(default=None)
-    _grammars: Any = PrivateAttr(default=None)
+    _vocabulary: Any = PrivateAttr(default=None)
+    _grammars: dict[str, Any] = PrivateAttr(default_factory=dict)
     _context: int = PrivateAttr(default=0)
     _identity: str = PrivateAttr(default="")
 
     @classmethod
     def open(cls, path: Path, *, name: str | None = None, batch_size: int = 16, device: str = "auto",
-             dtype: str = "auto") -> Local:  # fmt: skip
+             dtype: str = "auto", prefix_cache: bool = True) -> Local:  # fmt: skip
         """Check the folder and name its weights; the weights themselves are loaded at the first request.
 
         Raises:
@@ -73,7 +65,8 @@ class Local(SM):
             raise ModelError(
                 f"local models need {error.name}", remedy="install it with `pip install 'understudy[local]'`"
             ) from error
-        model = cls(path=str(path), name_=name or path.name, batch_size=batch_size, device=device, dtype=dtype)
+        model = cls(path=str(path), name_=name or path.name, batch_size=batch_size, device=device, dtype=dtype,
+                    prefix_cache=prefix_cache)  # fmt: skip
         model._identity = f"{model.name_}@{fingerprint(path)}"
         try:
             model._context = int(json.loads((path / "config.json").read_text()).get("max_position_embeddings") or 0)
@@ -88,135 +81,181 @@ class Local(SM):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Grammars by llguidance; seeded."""
-        return Capabilities(schema=True, regex=True, seeded=True, context_tokens=self._context or None)
+        """All but adapters; grammars by llguidance."""
+        return Capabilities(
+            schema=True, regex=True, seeded=True, score=True, embed=True, slots=self.batch_size,
+            context_tokens=self._context or None,
+        )  # fmt: skip
 
-    async def complete(
-        self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None = None
-    ) -> Reply:
-        """One reply, decoded together with whatever else is waiting."""
-        loop = asyncio.get_running_loop()
-        if self._model is None:
-            await loop.run_in_executor(self._thread, self._load)
-        prompt = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        # Encoded here, padded in `_decode`: a fast tokenizer keeps its padding as state, and two threads that use
-        # one at the same time give rows of unequal length.
-        ids = self._tokenizer.encode(prompt, add_special_tokens=False)
-        if self._context and len(ids) + sampling.max_tokens > self._context:
-            raise EngineRefused(
-                f"context overflow: {len(ids)} prompt tokens and {sampling.max_tokens} for the reply, "
-                f"the model takes {self._context}",
-                remedy="lower `chunk_tokens` or `rows_per_seed`",
-            )
-        waiting = _Request(ids, sampling, seed, constraint, loop.create_future())
-        self._waiting.append(waiting)
-        if not self._batching:
-            self._batching = True
-            self._batcher = loop.create_task(self._batch())
-        return await waiting.reply
+    async def complete(self, request: Request) -> tuple[Reply, ...]:
+        """The replies, decoded together with whatever else is under way."""
+        from understudy.models.decoding import Row
 
-    async def _batch(self) -> None:
+        decoder = await self._ready()
+        prompt = prompt_ids(self._tokenizer, request.messages)
+        check_length(len(prompt), request.sampling.max_tokens, self._context)
         loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Row]] = [loop.create_future() for _ in range(request.n)]
+        rows = [
+            Row(prompt, request.sampling, request.seed + place, partial(_deliver, loop, future),
+                self._matcher(request.constraint), request.priority)
+            for place, future in enumerate(futures)
+        ]  # fmt: skip
+        decoder.submit(*rows)
         try:
-            while self._waiting:
-                await asyncio.sleep(0.01)  # lets requests that are a few steps away join
-                self._waiting = [request for request in self._waiting if not request.reply.done()]
-                if not self._waiting:
-                    continue
-                # The longest-waiting request, and those whose replies may be about as long: a batch takes as
-                # many steps as its longest reply.
-                first = self._waiting[0].sampling.max_tokens
-                close = sorted(self._waiting, key=lambda request: abs(request.sampling.max_tokens - first))
-                batch = close[: self.batch_size]
-                self._waiting = [request for request in self._waiting if request not in batch]
-                try:
-                    replies = await loop.run_in_executor(self._thread, self._decode, batch)
-                except Exception as error:  # a torch failure belongs to the requests, not to this loop
-                    wrapped = error if isinstance(error, EngineError) else EngineError(f"{self.name_}: {error}")
-                    for request in batch:
-                        if not request.reply.done():
-                            request.reply.set_exception(wrapped)
-                    continue
-                for request, reply in zip(batch, replies, strict=True):
-                    if not request.reply.done():
-                        request.reply.set_result(reply)
+            await asyncio.gather(*futures)
         finally:
-            self._batching = False
+            for row in rows:
+                row.dropped = True
+        return tuple(
+            Reply(
+                self._tokenizer.decode(row.written, skip_special_tokens=True),
+                0 if place else len(prompt),
+                len(row.written),
+                not row.ended,
+                0 if place else row.cached,
+            )
+            for place, row in enumerate(rows)
+        )
+
+    async def score(self, messages: Messages, continuation: str) -> Score:
+        """By one forward pass."""
+        await self._ready()
+        prompt = prompt_ids(self._tokenizer, messages)
+        tail = self._tokenizer.encode(continuation, add_special_tokens=False)
+        check_length(len(prompt), len(tail), self._context)
+
+        def read() -> list[float]:
+            import torch
+
+            ids = torch.tensor([prompt + tail], device=self._model.device)
+            logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=len(tail) + 1).logits[0, :-1]
+            chances = torch.log_softmax(logits.float(), dim=-1)
+            return [float(chances[place, token]) for place, token in enumerate(tail)]
+
+        logprobs = await self._between(read)
+        return Score(tuple(self._tokenizer.convert_ids_to_tokens(tail)), tuple(logprobs))
+
+    async def embed(self, texts: list[str]) -> Matrix:
+        """The mean of the last layer's states over a text's tokens, at length one."""
+        await self._ready()
+        ids = [self._tokenizer.encode(text, add_special_tokens=False)[: self._context or None] for text in texts]
+
+        def read() -> Matrix:
+            import torch
+
+            out = []
+            for one in ids:  # one by one: padding would change the last digits
+                states = self._model.base_model(input_ids=torch.tensor([one], device=self._model.device))
+                mean = states.last_hidden_state[0].float().mean(dim=0)
+                out.append((mean / mean.norm()).cpu().numpy())
+            return np.stack(out).astype(np.float32)
+
+        return await self._between(read)
+
+    async def _between(self, work: Callable[[], T]) -> T:
+        """Do something with the model between two steps of the batch."""
+        decoder = await self._ready()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                loop.call_soon_threadsafe(_set, done, None, error)
+            else:
+                loop.call_soon_threadsafe(_set, done, result, None)
+
+        decoder.between(job)
+        return await done
+
+    async def _ready(self) -> Decoder:
+        if self._decoder is None:
+            async with self._loading:
+                if self._decoder is None:
+                    await asyncio.to_thread(self._load)
+        decoder: Decoder = self._decoder
+        return decoder
 
     def _load(self) -> None:
-        if self._model is not None:
-            return
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from understudy.models.decoding import Decoder
 
         leave_a_core()
         hush()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        # float32 on CPUs: bfloat16 is slower there without matrix units, and rounds more.
-        dtype = ("float32" if device == "cpu" else "bfloat16") if self.dtype == "auto" else self.dtype
+        dtype = _best_dtype(device) if self.dtype == "auto" else self.dtype
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
             model = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
-            )
+                self.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True,
+                attn_implementation="sdpa",
+            )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"cannot be loaded: {error}", where=self.path) from error
-        if self._tokenizer.chat_template is None:
-            raise ModelError(
-                "its tokenizer has no chat template", where=self.path, expected="an instruction-tuned model"
-            )
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+        check_tokenizer(self._tokenizer, self.path)
         self._model = model.to(device).eval()
-
-    def _decode(self, batch: list[_Request]) -> list[Reply]:
-        import torch
-
-        from understudy.models.decoding import Row, decode
-
-        tokenizer, device = self._tokenizer, self._model.device
-        width = max(len(request.prompt) for request in batch)
-        filler = tokenizer.pad_token_id
-        ids = [[filler] * (width - len(request.prompt)) + request.prompt for request in batch]
-        mask = [[0] * (width - len(request.prompt)) + [1] * len(request.prompt) for request in batch]
-        rows = [Row(r.sampling, r.seed, self._matcher(r.constraint)) for r in batch]
-        tensors = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-        decode(self._model, *tensors, rows, tokenizer.eos_token_id, self._stop)
-        return [
-            Reply(
-                tokenizer.decode(row.written, skip_special_tokens=True),
-                len(request.prompt),
-                len(row.written),
-                not row.ended,
-            )
-            for request, row in zip(batch, rows, strict=True)
-        ]
+        said = model.generation_config.eos_token_id
+        ends = {self._tokenizer.eos_token_id, *(said if isinstance(said, list) else [said])} - {None}
+        self._decoder = Decoder(self._model, frozenset(ends), self.batch_size, keep_prefixes=self.prefix_cache)
 
     def _matcher(self, constraint: Constraint | None) -> Any:
-        """The grammar of a constraint, compact: free whitespace lets a small model loop for ever."""
+        """The grammar of a constraint, compact: free whitespace lets a small model loop for ever.
+
+        Raises:
+            EngineRefused: when llguidance cannot make a grammar of it.
+        """
         if constraint is None:
             return None
         import llguidance
         import llguidance.hf
 
-        if self._grammars is None:
-            vocabulary = self._model.config.get_text_config().vocab_size
-            self._grammars = llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=vocabulary)
-        if constraint.kind == "schema":
-            schema = {**constraint.value, "x-guidance": {"whitespace_flexible": False}}
-            grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
-        else:
-            grammar = llguidance.LLMatcher.grammar_from_regex(constraint.value)
-        return llguidance.LLMatcher(self._grammars, grammar)
+        name = canonical([constraint.kind, constraint.value])
+        if name not in self._grammars:
+            if self._vocabulary is None:
+                size = self._model.config.get_text_config().vocab_size
+                self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=size)
+            if constraint.kind == "schema":
+                schema = {**constraint.value, "x-guidance": {"whitespace_flexible": False}}
+                grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
+            else:
+                grammar = llguidance.LLMatcher.grammar_from_regex(constraint.value)
+            matcher = llguidance.LLMatcher(self._vocabulary, grammar)
+            if problem := matcher.get_error():
+                raise EngineRefused(f"cannot be held while decoding: {problem}")
+            self._grammars[name] = matcher
+        return self._grammars[name].deep_copy()
 
     async def aclose(self) -> None:
-        """End the decoding in progress and the thread."""
-        self._stop.set()
-        if self._batcher is not None:
-            self._batcher.cancel()
-        for request in self._waiting:
-            request.reply.cancel()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """End the decoding in progress and its thread."""
+        if self._decoder is not None:
+            await asyncio.to_thread(self._decoder.close)
+
+
+def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Row], row: Row) -> None:
+    """Hand a row over from the decoding thread."""
+    error = row.error
+    if error is not None and not isinstance(error, EngineError):
+        error = EngineError(f"decoding failed: {error}")
+    loop.call_soon_threadsafe(_set, future, row, error)
+
+
+def _set(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if not future.done():
+        future.set_result(result) if error is None else future.set_exception(error)
+
+
+def _best_dtype(device: str) -> str:
+    """bfloat16 where the processor computes in it; elsewhere it is slower than float32, and rounds more."""
+    import torch
+
+    if device != "cpu":
+        return "bfloat16"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
 
 
 def leave_a_core() -> None:
@@ -237,50 +276,3 @@ def hush() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft")
-
-
-def check_folder(path: Path) -> None:
-    """That a folder holds a model in safetensors.
-
-    Raises:
-        ModelError: naming what is missing.
-    """
-    if not (path / "config.json").is_file():
-        raise ModelError(
-            "no model here" if path.exists() else "no such folder",
-            where=str(path),
-            expected="a folder with config.json, *.safetensors and a tokenizer",
-            remedy="check the path in the recipe; models are never downloaded for you",
-        )
-    if not any(path.glob("*.safetensors")):
-        raise ModelError(
-            "no safetensors weights",
-            where=str(path),
-            expected="*.safetensors (pickled weights are not read)",
-            remedy="convert the model with `save_pretrained`",
-        )
-
-
-def fingerprint(path: Path) -> str:
-    """A hash that names a model's weights and tokenizer without reading gigabytes.
-
-    It covers config and tokenizer whole, and of each weight file its name, size, first and last mebibyte.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for name in (
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "tokenizer.model",
-        "chat_template.jinja",
-        "adapter_config.json",
-    ):
-        if (path / name).is_file():
-            digest.update(name.encode() + (path / name).read_bytes())
-    for file in sorted(path.glob("*.safetensors")):
-        size = file.stat().st_size
-        with open(file, "rb") as weights:
-            digest.update(f"{file.name}{size}".encode() + weights.read(2**20))
-            weights.seek(max(0, size - 2**20))
-            digest.update(weights.read())
-    return digest.hexdigest()

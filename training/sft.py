@@ -12,7 +12,8 @@ from typing import Any
 from understudy.corpus import RunFolder
 from understudy.errors import ModelError, RunFolderError
 from understudy.models.embedded import NAME, embedded_path
-from understudy.models.local import check_folder, fingerprint, hush, leave_a_core
+from understudy.models.folders import check_folder, fingerprint
+from understudy.models.local import hush, leave_a_core
 from understudy.nouns import address
 from understudy.recipe import Recipe
 from understudy.training.card import write_card

@@ -22,7 +22,7 @@ async def journal(tmp_path: Path):
 
 
 def caller(journal: Journal, *replies: str) -> Caller:
-    return Caller(Scripted(script=list(replies)), journal, Budget(), 0)
+    return Caller({"sm": Scripted(script=list(replies))}, journal, Budget(), 0)
 
 
 def agent(name: str = "why-question", family: str = "instruct") -> Agent:
@@ -39,7 +39,7 @@ async def test_a_bad_reply_is_shown_back_with_the_error_and_asked_again(journal:
     asked = caller(journal, "Why?", "Why does a lock lift boats?")
     said = await agent().ask(asked, SEED, 0, persona="")
     assert said.value == "Why does a lock lift boats?"
-    first, second = asked.sm.asked  # type: ignore[attr-defined]
+    first, second = asked.sms["sm"].asked  # type: ignore[attr-defined]
     assert second[: len(first)] == first
     assert second[-2] == {"role": "assistant", "content": "Why?"}
     assert second[-1]["role"] == "user"
@@ -62,7 +62,7 @@ async def test_two_bad_replies_make_the_agent_unusable_with_both_calls_on_record
     assert caught.value.agent == "instruct/why-question"
     assert "at least 4 words" in caught.value.why
     assert len(set(caught.value.calls)) == 2
-    assert len(asked.sm.asked) == 2  # type: ignore[attr-defined]
+    assert len(asked.sms["sm"].asked) == 2  # type: ignore[attr-defined]
 
 
 async def test_a_judgement_comes_back_typed(journal: Journal):
@@ -92,7 +92,7 @@ async def test_a_reply_that_misses_its_agent_s_form_is_shown_the_form_and_asked_
     asked = caller(journal, "Tell me of boats and locks.", "Why does a lock lift boats?")
     said = await agent().ask(asked, SEED, 0, persona="")
     assert (said.value, len(said.calls)) == ("Why does a lock lift boats?", 2)
-    assert "it must have the form /Why (" in asked.sm.asked[1][-1]["content"]  # type: ignore[attr-defined]
+    assert "it must have the form /Why (" in asked.sms["sm"].asked[1][-1]["content"]  # type: ignore[attr-defined]
 
 
 async def test_the_form_of_a_refine_pair_holds_for_its_editor_and_not_for_its_suggestion(journal: Journal):

@@ -5,8 +5,8 @@ import pytest
 from understudy.agents import REPLIES, Agent, load_catalog
 from understudy.agents.catalog import shipped
 from understudy.errors import PromptError
-from understudy.nouns import Seed
-from understudy.prompt import FAMILIES, Prompt
+from understudy.nouns import FAMILIES, Seed
+from understudy.prompt import Prompt
 from understudy.recipe import Cast
 
 SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in ("text", "table", "code")}

@@ -218,7 +218,9 @@ def test_an_endpoint_that_fails_mid_run_stops_it_with_the_engine_code_and_blames
     understudy: Understudy, project: Path, failing_server: str
 ) -> None:
     recipe = edit(
-        project, "{backend: scripted}", f"{{backend: openai, base_url: '{failing_server}', model: m, retries: 0}}"
+        project,
+        "{backend: scripted}",
+        f"{{backend: openai, base_url: '{failing_server}', model: m, retries: 0, patience_s: 0.5}}",
     )
     said = understudy("run", recipe, "--out", "out")
     assert said.code == 3

@@ -36,7 +36,7 @@ def folder(tmp_path: Path, recipe: Recipe):
 def call() -> Make:
     def make(key: str = "k", prompt: int = 100, completion: int = 20, **changes: Any) -> Call:
         messages = ({"role": "system", "content": "S"}, {"role": "user", "content": f"Ask {key}."})
-        usage = {"prompt": prompt, "completion": completion}
+        usage = {"prompt": prompt, "cached": 0, "completion": completion}
         made = Call(
             key, "instruct/ask", "scripted", messages, {"temperature": 0.7, "seed": 5}, f"Reply {key}.", usage, 0.25
         )
@@ -64,7 +64,7 @@ def example() -> Make:
 @pytest.fixture
 def commit() -> Make:
     def enter(folder: RunFolder, *examples: Example, turn: int = 0, index: list[dict[str, Any]] | None = None) -> None:
-        placed = [folder.ledger.seed_at(position) for position in range(folder.ledger.count_seeds())]
+        placed = [folder.ledger.seeds_from(position, 1)[0] for position in range(folder.ledger.count_seeds())]
         seeds = {seed.id: (seed, split) for seed, split in placed}
         folder.commit(list(enumerate(examples, start=turn)), seeds, index or [])
 

@@ -13,7 +13,7 @@ Make = Callable[..., Any]
 
 def commit(folder: RunFolder, *examples: Example, turn: int = 0) -> list[int]:
     """Commit drafts and say how many tokens each was charged."""
-    placed = [folder.ledger.seed_at(position) for position in range(folder.ledger.count_seeds())]
+    placed = [folder.ledger.seeds_from(position, 1)[0] for position in range(folder.ledger.count_seeds())]
     drafts = folder.commit(
         list(enumerate(examples, start=turn)), {seed.id: (seed, split) for seed, split in placed}, []
     )
@@ -24,7 +24,7 @@ def commit(folder: RunFolder, *examples: Example, turn: int = 0) -> list[int]:
 def finished(folder: RunFolder, call: Make, example: Make) -> RunFolder:
     """Four drafts of four seeds, one of each fate, and one call of a draft that never finished."""
     folder.ledger.add_calls([call("a"), call("b"), call("c", 10, 5), call("d"), call("lost", 7, 3)])
-    seeds = [folder.ledger.seed_at(position)[0] for position in range(4)]
+    seeds = [folder.ledger.seeds_from(position, 1)[0][0] for position in range(4)]
     commit(
         folder,
         example(seeds[0], calls=("a", "b")),
@@ -63,7 +63,7 @@ def test_the_books_of_a_run_that_did_nothing_balance(folder: RunFolder):
 
 def test_a_call_that_two_drafts_share_is_paid_once(folder: RunFolder, call: Make, example: Make):
     folder.ledger.add_calls([call("shared"), call("own")])
-    seed = folder.ledger.seed_at(0)[0]
+    seed = folder.ledger.seeds_from(0, 1)[0][0]
     assert commit(folder, example(seed, 0, calls=("shared", "shared")), example(seed, 1, calls=("shared", "own"))) == [
         120,
         120,
@@ -75,7 +75,7 @@ def test_a_call_that_two_drafts_share_is_paid_once(folder: RunFolder, call: Make
 
 
 def test_a_seed_is_done_as_soon_as_one_of_its_drafts_did_not_fail(folder: RunFolder, example: Make):
-    seed = folder.ledger.seed_at(0)[0]
+    seed = folder.ledger.seeds_from(0, 1)[0][0]
     commit(folder, example(seed, 0, status="failed", reason="engine"))
     assert folder.accounting().seeds["failed"] == 1
     commit(folder, example(seed, 1, status="rejected", reason="rule"), turn=1)

@@ -58,7 +58,7 @@ async def test_calls_of_different_keys_are_all_made(journal: Journal, ledger: Le
     made: list[Call] = []
     found = await asyncio.gather(*(journal.call(f"k{n}", engine(made, call(f"k{n}"))) for n in range(50)))
     assert [c.key for c in found] == [f"k{n}" for n in range(50)]
-    assert ledger.call_usage()[0][1] == 50
+    assert ledger.call_usage()[0].calls == 50
 
 
 async def test_a_call_is_durable_before_its_reply_is_used(journal: Journal, ledger: Ledger, call: Make):
@@ -141,7 +141,7 @@ async def test_after_a_commit_a_call_is_found_in_the_trace_segment(folder: RunFo
     journal = Journal(folder.ledger, folder.path)
     made = call("k", parent="before", error="truncated")
     await journal.call("k", engine([], made))
-    seed, split = folder.ledger.seed_at(0)
+    seed, split = folder.ledger.seeds_from(0, 1)[0]
     await journal.run(folder.commit, [(0, example(seed, calls=("k",)))], {seed.id: (seed, split)}, [])
     assert folder.ledger.call("k") == (None, 0)
     assert (folder.path / "traces" / "00000.parquet").is_file()

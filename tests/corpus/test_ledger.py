@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.corpus import Ledger
+from understudy.corpus.ledger import Usage
 from understudy.errors import RunFolderError, StorageError
 from understudy.nouns import Seed, address
 
@@ -43,7 +44,7 @@ def places(tmp_path: Path, test_share: float, *sizes: int) -> list[tuple[int, st
     """(source, split) in plan order."""
     ledger = Ledger.create(tmp_path / "new.db", {})
     count = ledger.register(iter(seeds(*sizes)), test_share)
-    found = [ledger.seed_at(position) for position in range(count)]
+    found = [ledger.seeds_from(position, 1)[0] for position in range(count)]
     ledger.close()
     (tmp_path / "new.db").unlink()
     return [(int(seed.content.split("-")[0]), split) for seed, split in found]
@@ -54,7 +55,7 @@ def test_what_is_written_is_there_when_the_ledger_is_opened_again(path: Path):
     ledger.set_meta(plan="p2")
     ledger.close()
     again = Ledger.open(path)
-    assert (again.meta("plan"), again.meta("schema")) == ("p2", "1")
+    assert (again.meta("plan"), again.meta("schema")) == ("p2", "2")
     again.close()
 
 
@@ -109,7 +110,7 @@ def test_a_ledger_of_another_version_is_refused(path: Path):
     ledger = Ledger.open(path)
     ledger.set_meta(schema="99")
     ledger.close()
-    with pytest.raises(RunFolderError, match="ledger schema 99, this is 1"):
+    with pytest.raises(RunFolderError, match="ledger schema 99, this is 2"):
         Ledger.open(path)
 
 
@@ -143,7 +144,7 @@ def test_the_plan_depends_on_the_run_s_seed_and_not_on_the_order_of_reading(tmp_
     def plan(entries: list[tuple[int, Seed, str]]) -> list[str]:
         ledger = Ledger.create(tmp_path / "new.db", {})
         ledger.register(iter(entries), 0.2)
-        found = [seed.id for seed in (ledger.seed_at(n)[0] for n in range(ledger.count_seeds()))]
+        found = [seed.id for seed in (ledger.seeds_from(n, 1)[0][0] for n in range(ledger.count_seeds()))]
         ledger.close()
         (tmp_path / "new.db").unlink()
         return found
@@ -157,7 +158,7 @@ def test_a_seed_comes_back_as_it_was(tmp_path: Path):
     ledger = Ledger.create(tmp_path / "new.db", {})
     seed = Seed.of("table", "| a |", "t.csv:2", license="MIT", rows=[["é", "1"]], columns=["a"], tokens=3)
     ledger.register(iter([(0, seed, "x")]), 0)
-    assert ledger.seed(seed.id) == seed == ledger.seed_at(0)[0]
+    assert ledger.seed(seed.id) == seed == ledger.seeds_from(0, 1)[0][0]
     assert ledger.seed("unknown") is None
     ledger.close()
 
@@ -169,7 +170,7 @@ def test_a_call_comes_back_as_it_was_and_is_entered_once(path: Path, call: Calla
     ledger.add_calls([call("k", reply="another")])
     assert ledger.call("k") == (made, None)
     assert ledger.call("unknown") == (None, None)
-    assert ledger.call_usage() == [("instruct/ask", 1, 100, 20, 0.25)]
+    assert ledger.call_usage() == [Usage("instruct/ask", "sm", 1, 100, 0, 20, 0.25)]
     ledger.close()
 
 

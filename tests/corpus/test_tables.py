@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ ROWS = [{"river": "Elbe", "km": 1094}, {"river": "Oder", "km": 840}, {"river": "
 
 
 def read(name: str, text: str) -> list[tuple[str, Row]]:
-    return list(rows(Path(name), text))
+    return list(rows(Path(name), io.StringIO(text)))
 
 
 def refusal(name: str, text: str) -> SeedError:
@@ -112,7 +113,7 @@ def test_jsonl_gives_back_every_row(table: list[Row]):
 
 def test_parquet_rows_are_counted(tmp_path: Path):
     pq.write_table(TABLE, tmp_path / "a.parquet", row_group_size=2)
-    assert list(rows(tmp_path / "a.parquet", None)) == [(f"row {n}", row) for n, row in enumerate(ROWS, start=1)]
+    assert list(rows(tmp_path / "a.parquet")) == [(f"row {n}", row) for n, row in enumerate(ROWS, start=1)]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
@@ -121,7 +122,7 @@ def test_a_torn_arrow_file_is_named(tmp_path: Path, name: str, content: bytes):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(SeedError) as caught:
-        list(rows(path, None))
+        list(rows(path))
     assert caught.value.where == str(path)
     assert caught.value.message.startswith("unreadable after row 0")
 
@@ -142,7 +143,7 @@ def test_a_folder_that_datasets_saved_is_read(tmp_path: Path, stream: bool):
     (folder / "cache-1234.arrow").write_bytes(b"left over")
     assert is_dataset_folder(folder)
     assert [path.name for path in dataset_files(folder)] == ["data-00000-of-00001.arrow"]
-    assert [row for path in dataset_files(folder) for _, row in rows(path, None)] == ROWS
+    assert [row for path in dataset_files(folder) for _, row in rows(path)] == ROWS
 
 
 def test_all_splits_of_a_saved_dataset_are_read(tmp_path: Path):

@@ -1,11 +1,12 @@
 import asyncio
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from understudy.dedup import Gate, Match, PairIndex
+from understudy.dedup import Gate, Match, PairIndex, draft_key, turn_of
 from understudy.models import Hashing
 from understudy.models.embedder import Matrix
 
@@ -40,7 +41,13 @@ def shuffled(seed: int) -> list[str]:
 
 def in_order(texts: list[str]) -> dict[int, Match | None]:
     pair = PairIndex(0.9, 0.95, Hashing())
-    return {turn: pair.offer(f"key{turn}", text)[0] for turn, text in enumerate(texts)}
+    return {turn: pair.offer(draft_key(turn), text)[0] for turn, text in enumerate(texts)}
+
+
+def as_from_zero(match: Match | None, first: int) -> Match | None:
+    """What the gate says in a plan that starts at `first`, as if it started at 0."""
+    turn = turn_of(match.key) if match else None
+    return replace(match, key=draft_key(turn - first)) if match and turn is not None else match
 
 
 async def through_gate(
@@ -55,7 +62,7 @@ async def through_gate(
         if turn - first in dropouts:
             gate.leave(turn)
         else:
-            fates[turn - first] = await gate.admit(turn, f"key{turn - first}", text)
+            fates[turn - first] = as_from_zero(await gate.admit(turn, text), first)
             gate.leave(turn)
 
     drafts = [draft(turn, text) for turn, text in enumerate(texts, start=first)]
@@ -78,7 +85,7 @@ async def test_drafts_that_drop_out_hold_nobody_up_and_count_for_nothing(seed: i
     dropouts = set(random.Random(seed).sample(range(len(texts)), 10))
     fates = await through_gate(texts, random.Random(seed), dropouts)
     pair = PairIndex(0.9, 0.95, Hashing())
-    expected = {t: pair.offer(f"key{t}", text)[0] for t, text in enumerate(texts) if t not in dropouts}
+    expected = {t: pair.offer(draft_key(t), text)[0] for t, text in enumerate(texts) if t not in dropouts}
     assert fates == expected
 
 
@@ -91,39 +98,39 @@ async def test_a_gate_can_start_in_the_middle_of_a_plan():
 
 async def test_of_twins_the_earlier_turn_stays_even_if_it_arrives_later():
     gate = Gate(PairIndex(0.9, None, None), 0)
-    late = asyncio.create_task(gate.admit(1, "late", "Why does a lock need no pump?"))
+    late = asyncio.create_task(gate.admit(1, "Why does a lock need no pump?"))
     await asyncio.sleep(0.02)
     assert not late.done()
-    assert await gate.admit(0, "early", "Why does a lock need no pump?") is None
-    assert await late == Match("early", "minhash", 1.0)
+    assert await gate.admit(0, "Why does a lock need no pump?") is None
+    assert await late == Match("#0", "minhash", 1.0)
 
 
 async def test_a_turn_that_leaves_twice_or_after_passing_changes_nothing():
     gate = Gate(PairIndex(0.9, None, None), 0)
     gate.leave(1)
     gate.leave(1)
-    assert await gate.admit(0, "a", "Why does a lock need no pump?") is None
+    assert await gate.admit(0, "Why does a lock need no pump?") is None
     gate.leave(0)
-    assert await asyncio.wait_for(gate.admit(2, "b", "What is a sluice for?"), 5) is None
+    assert await asyncio.wait_for(gate.admit(2, "What is a sluice for?"), 5) is None
 
 
 async def test_a_turn_that_gave_up_waiting_can_still_leave():
     gate = Gate(PairIndex(0.9, None, None), 0)
-    waiting = asyncio.create_task(gate.admit(1, "b", "words"))
+    waiting = asyncio.create_task(gate.admit(1, "words"))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     gate.leave(1)
-    assert await gate.admit(0, "a", "other words") is None
-    assert await asyncio.wait_for(gate.admit(2, "c", "more of them"), 5) is None
+    assert await gate.admit(0, "other words") is None
+    assert await asyncio.wait_for(gate.admit(2, "more of them"), 5) is None
 
 
 async def test_what_a_turn_added_is_taken_once_and_a_duplicate_added_nothing():
     gate = Gate(PairIndex(0.9, None, None), 0)
-    await gate.admit(0, "a", "Why does a lock need no pump?")
-    await gate.admit(1, "b", "Why does a lock need no pump?")
+    await gate.admit(0, "Why does a lock need no pump?")
+    await gate.admit(1, "Why does a lock need no pump?")
     row = gate.take_row(0)
-    assert row is not None and (row["example"], row["text"]) == ("a", "Why does a lock need no pump?")
+    assert row is not None and (row["example"], row["text"]) == ("#0", "Why does a lock need no pump?")
     assert gate.take_row(0) is None
     assert gate.take_row(1) is None
 
@@ -133,10 +140,10 @@ def test_restored_rows_decide_like_the_offers_they_came_from():
     fresh = PairIndex(0.9, 0.95, Hashing())
     rows = [row for key, text in enumerate(texts[:15]) for match, row in [fresh.offer(str(key), text)] if match is None]
     restored = PairIndex(0.9, 0.95, Hashing())
-    for row in json.loads(json.dumps(rows)):
+    for row in json.loads(json.dumps(rows, default=np.ndarray.tolist)):
         restored.restore(row)
     later = list(enumerate(texts, start=100))
-    assert [restored.offer(str(k), t) for k, t in later] == [fresh.offer(str(k), t) for k, t in later]
+    assert [restored.offer(str(k), t)[0] for k, t in later] == [fresh.offer(str(k), t)[0] for k, t in later]
 
 
 def test_rows_of_another_embedder_or_without_a_signature_are_computed_again():
@@ -164,7 +171,7 @@ def test_texts_of_other_words_that_mean_the_same_are_one():
     match, row = pair.offer("2", "auto")
     assert match is not None and (match.key, match.by) == ("1", "embedding")
     assert match.similarity == pytest.approx(np.cos(np.radians(10)), abs=1e-6)
-    assert row["embedding"] is None
+    assert row == {}
     assert pair.offer("3", "lorry")[0] is None  # cos 45° = 0.707
 
 
@@ -197,3 +204,19 @@ def test_the_similarity_of_a_meaning_never_exceeds_one():
     pair.offer("a", "Why does it float?")
     match = pair.offer("b", "Why does it float?")[0]
     assert match is not None and match.similarity <= 1.0
+
+
+def test_a_draft_is_named_by_its_turn_and_an_example_is_no_draft():
+    assert turn_of(draft_key(12)) == 12
+    assert [turn_of(key) for key in ("58da79554a98", "12", "earlier/58da", "#12/58da", "#")] == [None] * 5
+
+
+def test_a_known_row_of_the_same_text_spares_the_embedding_and_of_another_text_does_not():
+    compass = Compass(a=0, b=90)
+    _, row = PairIndex(0.9, 0.95, compass).offer("1", "a")
+    accepted = PairIndex(0.9, 0.95, compass)
+    assert accepted.offer("id a", "a", row)[0] is None
+    assert accepted.offer("id b", "b", row)[0] is None
+    assert compass.asked == ["a", "b"]
+    match = accepted.offer("again", "a", row)[0]
+    assert match is not None and match.key == "id a"

@@ -1,9 +1,16 @@
+import random
+import re
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from understudy.evals import measures
-from understudy.evals.diversity import distinct, vendi
+from understudy.evals.diversity import SAMPLE, distinct, vendi
 from understudy.models import Hashing
+from understudy.models.embedder import Matrix
 
 
 def chat(asked: str, said: str) -> list[dict[str, str]]:
@@ -76,6 +83,78 @@ def test_coverage_is_one_when_no_two_instructions_are_alike_and_small_when_all_a
 def test_only_what_was_asked_first_and_said_last_counts():
     longer = [*chat("What?", "Never mind."), *chat("Again?", "A lock.")]
     assert measures([longer])["answer-words"] == 2.0
+
+
+def as_before(conversations: list[list[dict[str, str]]]) -> dict[str, float]:
+    """The figures of all examples, worked out with everything in memory."""
+    asked, said = [m[0]["content"] for m in conversations], [m[-1]["content"] for m in conversations]
+    answers = [re.findall(r"\w+", text.casefold()) for text in said]
+    raw = "\n".join([*asked, *said]).encode()
+    grams = {
+        n: [gram for words in answers for gram in zip(*(words[i:] for i in range(n)), strict=False)] for n in (1, 2, 3)
+    }
+    return {
+        **{f"distinct-{n}": len(set(grams[n])) / len(grams[n]) for n in grams},
+        "compression": len(raw) / len(zlib.compress(raw, 9)),
+        "answer-words": float(np.mean([len(words) for words in answers])),
+    }
+
+
+def chats(number: int) -> list[list[dict[str, str]]]:
+    rng = random.Random(0)
+    words = [f"word{n}" for n in range(3000)]
+    return [
+        chat(" ".join(rng.choices(words, k=8)), " ".join(rng.choices(words, k=rng.randrange(1, 40))))
+        for _ in range(number)
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 300, SAMPLE])
+def test_a_corpus_of_up_to_the_sample_is_measured_whole(number: int):
+    assert measures(chats(number)) == as_before(chats(number))
+
+
+def test_the_figures_of_a_large_corpus_do_not_depend_on_the_order_of_its_examples():
+    corpus = chats(SAMPLE + 500)
+    found = measures(corpus)
+    assert measures(corpus[::-1]) == found
+    random.Random(1).shuffle(corpus)
+    assert measures(corpus) == found
+    assert found["answer-words"] == as_before(corpus)["answer-words"]
+    assert found["compression"] == pytest.approx(as_before(corpus)["compression"], rel=0.02)
+
+
+def test_the_sample_is_drawn_from_the_whole_corpus_evenly():
+    corpus = [chat(f"Question {n}?", "early" if n < 3 * SAMPLE else "late") for n in range(6 * SAMPLE)]
+    seen: list[str] = []
+
+    class Listening(Hashing):
+        def embed(self, texts: list[str]) -> Matrix:
+            seen.extend(texts)
+            return super().embed(texts)
+
+    measures(corpus, Listening())
+    early = sum(int(text.split()[1][:-1]) < 3 * SAMPLE for text in seen)
+    assert len(seen) == SAMPLE
+    assert early == pytest.approx(SAMPLE / 2, rel=0.1)
+
+
+def test_memory_does_not_grow_beyond_the_sample():
+    def stream(number: int) -> Iterator[list[dict[str, str]]]:
+        for n in range(number):
+            yield chat(f"What of {n * 7919}? " * 10, f"The {n * 104729} of {n * 1299709}. " * 10)
+
+    peaks = []
+    for number in (SAMPLE, 4 * SAMPLE):
+        tracemalloc.start()
+        measures(stream(number))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_half_an_emoji_is_measured_too():
+    assert measures([chat("half \ud83d emoji", "half \ud83d")])["answer-words"] == 1.0
 
 
 def test_a_corpus_without_examples_has_no_measures():

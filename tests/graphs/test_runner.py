@@ -13,9 +13,7 @@ from understudy.errors import EngineTransient, PromptError, RunFolderError
 from understudy.graphs import Outcome, generate
 from understudy.models import Scripted
 from understudy.models.improvise import improvise
-from understudy.models.sm import Constraint, Reply
-from understudy.nouns import Messages
-from understudy.prompt import Sampling
+from understudy.models.sm import Constraint, Reply, Request
 from understudy.recipe_file import load_recipe
 
 
@@ -24,12 +22,11 @@ class Talking(Scripted):
 
     say: Any = None
 
-    async def complete(
-        self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None = None
-    ) -> Reply:
+    async def complete(self, request: Request) -> tuple[Reply, ...]:
+        messages, constraint = request.messages, request.constraint
         self._asked.append(messages)
-        text = self.say(messages[-1]["content"], constraint) or improvise(messages, seed, constraint)
-        return Reply(text, 50, 10, False)
+        text = self.say(messages[-1]["content"], constraint) or improvise(messages, request.seed, constraint)
+        return (Reply(text, 50, 10, False),)
 
 
 async def run(project: Path, out: str = "out", *sets: str, say: Callable[..., str | None] | None = None) -> Outcome:
@@ -114,6 +111,29 @@ async def test_of_equal_instructions_the_earliest_alone_stays(project: Path) -> 
         assert row["parents"] == [passed_gate[0]["id"]]
         assert row["reason"] == "same words"
         assert row["verdicts"][-1]["evidence"] == f"like {passed_gate[0]['id']}"
+
+
+async def test_a_duplicate_names_the_example_that_stays_across_shards_and_sittings(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(task: str, constraint: Any) -> str | None:
+        asks = constraint and constraint.kind == "regex" and re.search(r"\\\?$|\\\.$", constraint.value)
+        return "What makes the sourdough bread rise?" if asks else None
+
+    monkeypatch.setattr("understudy.graphs.runner.SHARD_DRAFTS", 2)
+    sets = (
+        "agents.instruct=[literal-question]", "seeds=[{path: docs, chunk_tokens: 60}]", "agents.persona=[]",
+        "agents.transform=[]", "agents.refine=[]", "agents.judge=[]", "verify.min_grounding=null",
+    )  # fmt: skip
+    await run(project, "whole", *sets, say=say)
+    await run(project, "out", *sets, "accept=1", say=say)
+    assert sum(len(group) for group in rows(project).values()) < 16
+    await run(project, "out", *sets, say=say)
+    found = rows(project)
+    (stays,) = found["accepted"]
+    assert len(found["duplicate"]) >= 8
+    assert {row["parents"][0] for row in found["duplicate"]} == {stays["id"]}
+    assert every_row(project, "out") == every_row(project, "whole")
 
 
 async def test_a_reply_that_cannot_be_read_twice_is_counted_with_its_agent(project: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 from pydantic import Field
 
 from understudy.corpus import Journal, Ledger
+from understudy.corpus.ledger import Usage
 from understudy.errors import EngineRefused
 from understudy.models import SM, Capabilities, Constraint, Scripted
 from understudy.models.caller import Budget, BudgetReached, Caller
-from understudy.models.sm import Reply
-from understudy.nouns import Call, Messages
+from understudy.models.sm import Reply, Request
+from understudy.nouns import Call
 from understudy.prompt import Sampling
 
 ASK = ({"role": "user", "content": "Why does a lock need no pump?"},)
@@ -38,11 +39,9 @@ class Other(Scripted):
     def capabilities(self) -> Capabilities:
         return Capabilities(schema=self.regex, regex=self.regex, seeded=True)
 
-    async def complete(
-        self, messages: Messages, sampling: Sampling, seed: int, constraint: Constraint | None = None
-    ) -> Reply:
-        self.held_to.append(constraint)
-        return replace(await super().complete(messages, sampling, seed, constraint), truncated=self.truncated)
+    async def complete(self, request: Request) -> tuple[Reply, ...]:
+        self.held_to.append(request.constraint)
+        return tuple(replace(reply, truncated=self.truncated) for reply in await super().complete(request))
 
 
 @pytest.fixture
@@ -57,14 +56,14 @@ async def journal(tmp_path: Path):
 async def make(
     journal: Journal, sm: SM | None = None, run_seed: int = 0, budget: Budget | None = None, **changes: Any
 ) -> Call:
-    return await Caller(sm or Scripted(), journal, budget or Budget(), run_seed).call(**BASE | changes)
+    return await Caller({"sm": sm or Scripted()}, journal, budget or Budget(), run_seed).call(**BASE | changes)
 
 
 async def test_a_call_records_what_was_asked_and_what_came_back(journal: Journal):
     made = await make(journal, Scripted(script=["Water flows downhill."]), parent="before")
     assert (made.agent, made.model, made.messages) == ("instruct/why", "scripted", ASK)
     assert (made.reply, made.usage, made.error, made.parent) == (
-        "Water flows downhill.", {"prompt": 8, "completion": 4}, None, "before",
+        "Water flows downhill.", {"prompt": 8, "cached": 0, "completion": 4}, None, "before",
     )  # fmt: skip
     assert made.sampling == Sampling().model_dump() | {"seed": int(made.key[:16], 16)}
     assert made.seconds >= 0
@@ -109,7 +108,7 @@ async def test_a_constraint_that_the_engine_cannot_hold_is_dropped_from_request_
 
 async def test_a_call_that_is_journaled_is_neither_sent_nor_paid_again(journal: Journal):
     sm, budget = Scripted(), Budget(tokens=1000)
-    caller = Caller(sm, journal, budget, 0)
+    caller = Caller({"sm": sm}, journal, budget, 0)
     first = await caller.call(**BASE)
     spent = budget.spent_tokens
     assert await caller.call(**BASE) == first
@@ -134,7 +133,7 @@ async def test_what_a_failed_call_had_set_aside_is_given_back(journal: Journal):
 
 async def test_tokens_spent_never_pass_the_limit(journal: Journal):
     budget = Budget(tokens=1500)
-    caller = Caller(Scripted(), journal, budget, 0)
+    caller = Caller({"sm": Scripted()}, journal, budget, 0)
     with pytest.raises(BudgetReached):
         for draw in range(1000):
             await caller.call(**BASE | {"sample": (draw, 0)})
@@ -143,8 +142,8 @@ async def test_tokens_spent_never_pass_the_limit(journal: Journal):
 
 
 async def test_what_earlier_sittings_spent_counts(journal: Journal, tmp_path: Path):
-    caller = Caller(Scripted(), journal, Budget(tokens=500), 0)
-    caller.resume([("instruct/why", 3, 300, 100, 1.0), ("answer/answer", 1, 40, 10, 0.5)])
+    caller = Caller({"sm": Scripted()}, journal, Budget(tokens=500), 0)
+    caller.resume([Usage("instruct/why", "sm", 3, 300, 0, 100, 1.0), Usage("answer/answer", "sm", 1, 40, 0, 10, 0.5)])
     assert (caller.answered, caller.made, caller.budget.spent_tokens) == (4, 0, 450)
     with pytest.raises(BudgetReached):
         await caller.call(**BASE)
@@ -155,7 +154,8 @@ def test_a_budget_counts_what_is_set_aside_and_what_is_spent():
     budget.reserve(60)
     with pytest.raises(BudgetReached):
         budget.reserve(41)
-    budget.settle(60, 20)
+    budget.release(60)
+    budget.spent_tokens += 20
     budget.reserve(80)
     assert (budget.reserved_tokens, budget.spent_tokens) == (80, 20)
     with pytest.raises(BudgetReached):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import EngineError, EngineRefused, EngineTransient, ModelError
-from understudy.models import Constraint, endpoint, open_sm, request
+from understudy.models import Constraint, Reply, Request, open_sm, throttle
 from understudy.models.endpoint import Endpoint
 from understudy.prompt import Sampling
 from understudy.recipe import OpenAISM, Recipe
@@ -67,7 +67,7 @@ class Stub:
 async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stub]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(endpoint, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(throttle, "_FIRST_PAUSE_S", 0.001)
     made = Stub()
     server = await asyncio.start_server(made.connect, "127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
@@ -96,10 +96,15 @@ async def sm(stub: Stub) -> AsyncIterator[Callable[..., Endpoint]]:
 Open = Callable[..., Endpoint]
 
 
+async def ask(sm: Endpoint, **changes: Any) -> Reply:
+    (reply,) = await sm.complete(Request(ASK, **changes))
+    return reply
+
+
 async def test_a_reply_comes_with_its_usage(stub: Stub, sm: Open):
-    message = await request(sm(), ASK, Sampling(temperature=0.3, max_tokens=40), 2**63 + 5)
+    message = await ask(sm(), sampling=Sampling(temperature=0.3, max_tokens=40), seed=2**63 + 5)
     assert message.text == "Water flows downhill."
-    assert message.usage_metadata == {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
+    assert (message.prompt_tokens, message.completion_tokens, message.cached_tokens) == (12, 5, 0)
     (asked,) = stub.asked
     assert asked["messages"] == list(ASK)
     assert (asked["model"], asked["temperature"], asked["top_p"], asked["seed"]) == ("m", 0.3, 0.95, 5)
@@ -109,10 +114,10 @@ async def test_a_reply_comes_with_its_usage(stub: Stub, sm: Open):
 
 async def test_a_schema_is_passed_on_where_the_endpoint_honours_it(stub: Stub, sm: Open):
     stub.replies = [(200, chat('{"passes": true}'))]
-    message = await request(sm(), ASK, Sampling(), 0, Constraint("schema", SCHEMA))
+    message = await ask(sm(), seed=0, constraint=Constraint("schema", SCHEMA))
     assert message.text == '{"passes": true}'
     assert stub.asked[0]["response_format"]["json_schema"]["schema"] == SCHEMA
-    await request(sm(structured=False), ASK, Sampling(), 0, Constraint("schema", SCHEMA))
+    await ask(sm(structured=False), seed=0, constraint=Constraint("schema", SCHEMA))
     assert "response_format" not in stub.asked[1]
     assert not sm(structured=False).capabilities.schema and not sm().capabilities.regex
 
@@ -120,41 +125,41 @@ async def test_a_schema_is_passed_on_where_the_endpoint_honours_it(stub: Stub, s
 @pytest.mark.parametrize("constraint", [None, Constraint("schema", SCHEMA)], ids=["text", "schema"])
 async def test_a_reply_that_was_cut_off_says_so(stub: Stub, sm: Open, constraint: Constraint | None):
     stub.replies = [(200, chat('{"pass', finish="length"))]
-    message = await request(sm(), ASK, Sampling(), 0, constraint)
-    assert (message.text, message.response_metadata["finish_reason"]) == ('{"pass', "length")
+    message = await ask(sm(), seed=0, constraint=constraint)
+    assert (message.text, message.truncated) == ('{"pass', True)
 
 
 async def test_an_empty_reply_is_an_empty_text(stub: Stub, sm: Open):
     stub.replies = [(200, chat(None))]
-    assert (await request(sm(), ASK, Sampling(), 0)).text == ""
+    assert (await ask(sm(), seed=0)).text == ""
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408, 0], ids=["500", "503", "429", "408", "hung up"])
 async def test_a_failure_that_may_pass_is_tried_again(stub: Stub, sm: Open, status: int):
     stub.replies = [(status, "{}"), (status, "{}"), (200, chat())]
-    assert (await request(sm(retries=2), ASK, Sampling(), 0)).text == "Water flows downhill."
+    assert (await ask(sm(retries=2), seed=0)).text == "Water flows downhill."
     assert len(stub.asked) == 3
 
 
-async def test_a_failure_that_does_not_pass_is_given_up_after_the_retries(stub: Stub, sm: Open):
+async def test_an_endpoint_where_nothing_succeeds_is_given_up_after_the_patience(stub: Stub, sm: Open):
     stub.replies = [(500, '{"error": {"message": "out of memory"}}')]
     with pytest.raises(EngineTransient, match="out of memory") as caught:
-        await request(sm(retries=2), ASK, Sampling(), 0)
-    assert len(stub.asked) == 3
+        await ask(sm(patience_s=0.2), seed=0)
+    assert len(stub.asked) > 3
     assert caught.value.where == stub.url
 
 
 async def test_a_reply_that_takes_too_long_is_a_failure_that_may_pass(stub: Stub, sm: Open):
     stub.delay_s = 1
     with pytest.raises(EngineTransient):
-        await request(sm(retries=0, timeout_s=0.1), ASK, Sampling(), 0)
+        await ask(sm(timeout_s=0.1, patience_s=0.2), seed=0)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 async def test_a_request_that_the_endpoint_refuses_is_not_repeated(stub: Stub, sm: Open, status: int):
     stub.replies = [(status, '{"error": {"message": "context length exceeded"}}')]
     with pytest.raises(EngineRefused, match="context length exceeded"):
-        await request(sm(), ASK, Sampling(), 0)
+        await ask(sm(), seed=0)
     assert len(stub.asked) == 1
 
 
@@ -162,7 +167,7 @@ async def test_a_request_that_the_endpoint_refuses_is_not_repeated(stub: Stub, s
 async def test_a_key_that_is_refused_is_for_the_user_to_mend(stub: Stub, sm: Open, status: int):
     stub.replies = [(status, "{}")]
     with pytest.raises(ModelError, match="refused the key"):
-        await request(sm(), ASK, Sampling(), 0)
+        await ask(sm(), seed=0)
     assert len(stub.asked) == 1
 
 
@@ -174,21 +179,21 @@ async def test_a_key_that_is_refused_is_for_the_user_to_mend(stub: Stub, sm: Ope
 async def test_a_reply_that_is_no_completion_is_an_engine_error(stub: Stub, sm: Open, body: str):
     stub.replies = [(200, body)]
     with pytest.raises(EngineError):
-        await request(sm(retries=0), ASK, Sampling(), 0)
+        await ask(sm(retries=0), seed=0)
 
 
 async def test_no_more_requests_are_under_way_than_allowed(stub: Stub, sm: Open):
     stub.delay_s = 0.05
     engine = sm(max_concurrency=2)
-    await asyncio.gather(*(request(engine, ASK, Sampling(), n) for n in range(6)))
+    await asyncio.gather(*(ask(engine, seed=n) for n in range(6)))
     assert stub.busiest == 2
 
 
 async def test_an_endpoint_can_be_opened_again_after_it_was_closed(stub: Stub, sm: Open):
     first = sm()
-    await request(first, ASK, Sampling(), 0)
+    await ask(first, seed=0)
     await first.aclose()
-    assert (await request(sm(), ASK, Sampling(), 0)).text == "Water flows downhill."
+    assert (await ask(sm(), seed=0)).text == "Water flows downhill."
 
 
 async def test_an_endpoint_that_serves_the_model_passes_the_check(stub: Stub):
@@ -210,14 +215,14 @@ async def test_a_model_that_is_not_served_lists_those_that_are(sm: Open):
     with pytest.raises(ModelError, match="does not serve `gpt`") as caught:
         await sm(model="gpt").check()
     assert caught.value.expected == "one of: m, n"
-    assert "sm.model" in str(caught.value.remedy)
+    assert "`model`" in str(caught.value.remedy)
 
 
 async def test_an_endpoint_that_is_down_says_how_to_start_it(stub: Stub, sm: Open):
     with pytest.raises(ModelError, match="endpoint down") as caught:
         await sm(base_url="http://127.0.0.1:9/v1").check()
     assert caught.value.where == "http://127.0.0.1:9/v1"
-    assert "vllm serve m" in str(caught.value.remedy) and "sm.base_url" in str(caught.value.remedy)
+    assert "vllm serve m" in str(caught.value.remedy) and "`base_url`" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import ModelError
-from understudy.models.local import check_folder, fingerprint
+from understudy.models.folders import check_folder, fingerprint
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""Room on disk for what would outgrow memory while a process runs, gone when the process is.
+
+Nothing here survives, and nothing has to: what it holds can be made again from the run folder or the seeds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from understudy.corpus.ledger import storage_errors
+
+_CACHE_KIB = 2048
+"""What a scratch database may keep in memory; the rest is the operating system's to cache."""
+
+
+class Database:
+    """A private SQLite database in a temporary file without a name; one thread at a time may use it.
+
+    Args:
+        tables: SQL that makes its tables.
+    """
+
+    def __init__(self, tables: str) -> None:
+        # An empty name is SQLite's own kind of temporary file: https://sqlite.org/inmemorydb.html
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._where = Path(tempfile.gettempdir())
+        weakref.finalize(self, self._db.close)
+        self._db.executescript(
+            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-{_CACHE_KIB};"
+            + tables
+        )
+
+    def read(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, one at a time.
+
+        Raises:
+            StorageError: when the disk is full or fails.
+        """
+        with storage_errors(self._where):
+            yield from self._db.execute(query, values)
+
+    def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Execute a statement for each of the rows.
+
+        Raises:
+            StorageError: when the disk is full or fails.
+        """
+        with storage_errors(self._where):
+            self._db.execute("BEGIN")
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+
+
+class Records:
+    """Byte strings of one length by their number, in an unlinked temporary file."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._count = 0
+        self._where = Path(tempfile.gettempdir())
+        with storage_errors(self._where):
+            self._file, name = tempfile.mkstemp(prefix="understudy-")
+            os.unlink(name)
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, record: bytes) -> None:
+        """Add a record.
+
+        Raises:
+            StorageError: when the disk is full or fails.
+        """
+        with storage_errors(self._where):
+            if os.pwrite(self._file, record, self._count * self.length) != self.length:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._count += 1
+
+    def __getitem__(self, number: int) -> bytes:
+        return os.pread(self._file, self.length, number * self.length)
