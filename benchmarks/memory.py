@@ -81,7 +81,8 @@ def measure(folder: Path, seeds: int) -> dict[str, Any]:
             shown = time.monotonic()
             done = progress.counts.total()
             each = (time.process_time() - cpu) * 1000 / max(1, done)
-            print(f"{seeds:,} seeds: {done:,} drafts, {each:.1f} ms of CPU each, {memory('VmRSS'):.0f} MiB",
+            now, peak = memory("VmRSS"), memory("VmHWM")
+            print(f"{seeds:,} seeds: {done:,} drafts, {each:.1f} ms of CPU each, {now:.0f} MiB, at most {peak:.0f}",
                   file=sys.stderr, flush=True)  # fmt: skip
 
     outcome = run(recipe, folder / "corpus", watch)

@@ -246,9 +246,9 @@ def summary(runs: list[Run], ideal: float) -> list[Run]:
     return rows
 
 
+# The least over the rounds stands in brackets behind the median where a row has it, under `least_<key>`.
 _COLUMNS = (
     ("run s", "run_s", ".2f"),
-    ("least", "least_run_s", ".2f"),
     ("served s", "served_s", ".2f"),
     ("/ ideal", "by_ideal", ".2f"),
     ("/ bare", "by_bare", ".2f"),
@@ -275,7 +275,7 @@ def table(report: dict[str, Any]) -> str:
     ]
     notes = []
     for row in report["clients"]:
-        cells = [_cell(row.get(key), form) for _, key, form in _COLUMNS]
+        cells = [_cell(row.get(key), row.get(f"least_{key}"), form) for _, key, form in _COLUMNS]
         lines.append(f"| {row['client']} {row.get('version', '')}".rstrip() + " | " + " | ".join(cells) + " |")
         notes += [f"- {row['client']}: {text}" for text in dict.fromkeys([*row["errors"], *row["flags"]])]
     lines += ["", *_LEGEND]
@@ -303,17 +303,19 @@ def _pace(rows: list[Run], calls: int, ideal: float) -> list[str]:
 
 
 _LEGEND = (
-    "run s: wall time of the client's run call, without interpreter start and imports, median of the",
-    "rounds; least: the fastest round. served s: from the server's first request to its last reply.",
-    "/ ideal: run s by calls x latency / concurrency. / bare: run s by that of bare in the same round,",
-    "median. CPU s: user and system seconds of the client and its children for 1,000 calls, without",
-    "imports, median. MiB: most memory at once (proportional set size of the process tree, imports",
-    "included). at once: most requests under way. calls, rows: what the server answered, what came out.",
+    "Medians of the rounds, and the least in brackets. run s: wall time of the client's run call, without",
+    "interpreter start and imports. served s: from the server's first request to its last reply.",
+    "/ ideal: run s by calls x latency / concurrency. / bare: run s by that of bare in the same round.",
+    "CPU s: user and system seconds of the client and its children for 1,000 calls, without imports.",
+    "MiB: most memory at once (proportional set size of the process tree, imports included), of all",
+    "rounds. at once: most requests under way. calls, rows: what the server answered, what came out.",
 )
 
 
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _cell(value: float | None, least: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    return format(value, form) + ("" if least is None else f" ({format(least, form)})")
 
 
 def hardware() -> dict[str, Any]:

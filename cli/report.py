@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli.screen import AsJson, Corpus, console, plain_table
+from understudy.cli.screen import AsJson, Corpus, clock, console, plain_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from understudy.corpus.accounting import Cost
 
 
 def report(
@@ -15,6 +21,10 @@ def report(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Embed the instructions too, and measure how many are truly different.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw how many requests each endpoint was given, into a .png, .svg or .pdf."),
+    ] = None,
 ) -> None:
     """Show where every seed, draft and token of a corpus went."""
     import json
@@ -22,12 +32,16 @@ def report(
     from understudy.corpus import RunFolder
     from understudy.evals import measures
     from understudy.models import open_embedder
+    from understudy.traces.flow import flows, plot
 
     with RunFolder.read(corpus) as folder:
         books = folder.accounting()
         embedder = open_embedder(folder.recipe.dedup.embedder, folder.recipe.folder) if coverage else None
         found = measures((row["messages"] for row in folder.rows(columns=["messages"])), embedder)
         digest = folder.digest
+        traces = flows(folder)
+    if picture is not None:
+        plot(traces, picture)
     if as_json:
         typer.echo(json.dumps({"accounting": books.as_dict(), "measures": found, "digest": digest}, indent=2))
         return
@@ -44,12 +58,16 @@ def report(
         for reason, count in sorted(books.reasons.items(), key=lambda item: -item[1]):
             why.add_row(reason, str(count))
         screen.print(why)
-    cast = plain_table("agent", "calls", "prompt tok", "reply tok", "seconds")
-    for name, cost in books.agents.items():
-        cast.add_row(
-            name, str(cost.calls), f"{cost.prompt_tokens:,}", f"{cost.completion_tokens:,}", f"{cost.seconds:,.0f}"
-        )
-    screen.print(cast)
+    screen.print(_costs("agent", books.agents))
+    if len(books.sms) > 1:
+        screen.print(_costs("SM", books.sms))
+    for flow in traces:
+        blocks, marks = flow.chart()
+        screen.print(f"{flow.sm}: requests at once, at most {max(flow.limit)}, over {clock(flow.seconds[-1])}")
+        screen.print(f"  {flow.endpoint}", style="dim", markup=False)
+        screen.print(f"  {blocks}\n  {marks}", markup=False)
+        for event, count in flow.troubles.most_common():
+            screen.print(f"  × {event}: the limit was cut {count} times", markup=False)
     if found:
         diversity = plain_table("measure", "value")
         for name, value in found.items():
@@ -58,3 +76,14 @@ def report(
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
+
+
+def _costs(what: str, costs: dict[str, Cost]) -> Table:
+    table = plain_table(what, "calls", "prompt tok", "cached", "reply tok", "seconds")
+    for name, cost in costs.items():
+        cached = f"{cost.cached_tokens / cost.prompt_tokens:.0%}" if cost.prompt_tokens else ""
+        table.add_row(
+            name, str(cost.calls), f"{cost.prompt_tokens:,}", cached, f"{cost.completion_tokens:,}",
+            f"{cost.seconds:,.0f}",
+        )  # fmt: skip
+    return table

@@ -93,8 +93,11 @@ class VLLMModel(Priced):
     """GPUs that share one copy of the model."""
     prefix_cache: bool = True
     """Whether what prompts have in common at their start is read once."""
-    compile: bool = True
-    """Whether the engine compiles the model first: faster replies, a slower start."""
+    block_tokens: int | None = Field(None, ge=16, le=256)
+    """How fine the prefix cache is: what prompts share counts in whole blocks. Null leaves it to vLLM (128 on CPUs)."""
+    compile: bool | None = None
+    """Whether the engine compiles the model first: faster replies, a slower start. Null leaves it to vLLM, but in this
+    process a model on a CPU is not compiled."""
     adapters: dict[str, str] = {}
     """LoRA adapters by name, each a folder as peft writes it; `voices` says who speaks through which."""
 
@@ -334,7 +337,7 @@ class Training(Strict):
 # Keys of an SM's section that say where and how fast it is served, not what it writes.
 _SERVING = (
     "batch_size", "price_in", "price_out", "delay_s", "base_url", "endpoints", "max_concurrency", "timeout_s",
-    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "compile",
+    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "block_tokens", "compile",
     "replicas", "start_s",
 )  # fmt: skip
 

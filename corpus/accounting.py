@@ -91,9 +91,8 @@ class Accounting:
         return books
 
     def _balance(self, ledger: Ledger) -> None:
-        files = ledger.files()
         for status, home in _HOME.items():
-            written = sum(file.rows for file in files if file.name.startswith(home))
+            written = sum(file.rows for file in ledger.files(home))
             if written != self.drafts[status]:
                 raise AccountingError(
                     f"the ledger has {self.drafts[status]} {status} drafts, the files have {written}",

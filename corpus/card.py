@@ -26,7 +26,6 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
     """The card as Markdown with the front matter that `load_dataset` and the Hub read."""
     recipe = folder.recipe
     accepted = books.drafts["accepted"]
-    names = [file.name for file in folder.files]
     configs = []
     for home, config in (
         ("data", "default"),
@@ -38,7 +37,7 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         listed = [
             {"split": split, "path": f"{home}/{stem}*.parquet"}
             for split, stem in splits.items()
-            if any(name.startswith(f"{home}/{stem}") for name in names)
+            if folder.ledger.files(f"{home}/{stem}")
         ]
         if listed:
             configs.append(

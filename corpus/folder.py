@@ -30,7 +30,7 @@ import pyarrow as pa
 from understudy import __version__
 from understudy.corpus import rows
 from understudy.corpus.accounting import Accounting
-from understudy.corpus.ledger import Draft, File, Ledger, storage_errors
+from understudy.corpus.ledger import Draft, Ledger, storage_errors
 from understudy.corpus.readers import read_sources
 from understudy.errors import RunFolderError
 from understudy.nouns import Call, Example, Seed, address
@@ -258,11 +258,6 @@ class RunFolder:
             found.update(f'{"," if number else ""}"{id}"'.encode())
         found.update(b"]]")
         return found.hexdigest()
-
-    @property
-    def files(self) -> list[File]:
-        """The committed files."""
-        return self.ledger.files()
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], at: str = "") -> list[str]:

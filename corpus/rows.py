@@ -131,7 +131,10 @@ def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
         "path": list(example.path),
         "calls": list(example.calls),
         "scores": [{"name": name, "value": value} for name, value in sorted(example.scores.items())],
-        "verdicts": [asdict(verdict) for verdict in example.verdicts],
+        "verdicts": [
+            {"by": said.by, "passed": said.passed, "score": said.score, "evidence": said.evidence}
+            for said in example.verdicts
+        ],
         "sm_tokens": tokens,
     }
 

@@ -23,6 +23,7 @@ BITS = 512
 _MISSED = 1e-6
 _DIGITS = 6  # of a cosine; float32 vectors carry hardly more
 _SAME = 1 - 0.5 * 10**-_DIGITS  # from here on a cosine is 1, as is that of a text with itself
+_PAGE = 16_384  # sketches in one FAISS index: a full one is left where it is, where one for all would move as it grows
 _BLOCK = 256  # vectors compared at once, so that a low threshold, which proposes nearly all, takes time but no memory
 
 
@@ -33,7 +34,7 @@ class SemanticIndex:
         self.threshold = threshold
         self.embedder = embedder
         self._radius = radius(min(threshold, _SAME))
-        self._sketches = faiss.IndexBinaryFlat(BITS)
+        self._pages: list[faiss.IndexBinaryFlat] = []
         self._vectors = Records(4 * embedder.dimensions)
         self._keys = Database("CREATE TABLE keys(place INTEGER PRIMARY KEY, key TEXT NOT NULL)")
 
@@ -47,11 +48,7 @@ class SemanticIndex:
 
     def nearest(self, vector: Matrix) -> tuple[str, float] | None:
         """The key and cosine of the closest vector above the threshold; ties go to the earliest."""
-        # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
-        faiss.omp_set_num_threads(1)
-        # FAISS means distances below the number that it is given.
-        _, _, places = self._sketches.range_search(sketch(vector), self._radius + 1)
-        places.sort()
+        places = self._proposed(vector)
         best, score = 0, 0.0
         for start in range(0, len(places), _BLOCK):
             block = places[start : start + _BLOCK]
@@ -70,7 +67,20 @@ class SemanticIndex:
         """Enter a vector."""
         self._keys.write("INSERT INTO keys VALUES (?, ?)", [(len(self._vectors), key)])
         self._vectors.append(np.ascontiguousarray(vector, dtype=np.float32).tobytes())
-        self._sketches.add(sketch(vector))
+        if not self._pages or self._pages[-1].ntotal == _PAGE:
+            self._pages.append(faiss.IndexBinaryFlat(BITS))
+        self._pages[-1].add(sketch(vector))
+
+    def _proposed(self, vector: Matrix) -> NDArray[np.int64]:
+        """The places of the vectors whose sketches lie within the radius, in order."""
+        # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
+        faiss.omp_set_num_threads(1)
+        asked, found = sketch(vector), [np.empty(0, dtype=np.int64)]
+        for number, page in enumerate(self._pages):
+            # FAISS means distances below the number that it is given.
+            _, _, places = page.range_search(asked, self._radius + 1)
+            found.append(places + number * _PAGE)
+        return np.sort(np.concatenate(found))
 
 
 def sketch(vector: Matrix) -> NDArray[np.uint8]:

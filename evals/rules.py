@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import lru_cache
 
 from understudy.nouns import Verdict
 from understudy.recipe import Verify
@@ -134,12 +135,14 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _some(words: set[str]) -> str:
+def _some(words: Set[str]) -> str:
     return ", ".join(sorted(words)[:6]) or "nothing"
 
 
-def _content(text: str) -> set[str]:
-    return {_stem(word) for word in _words(text) if word not in _STOP}
+# The same seed is looked at by several rules, several times a draft.
+@lru_cache(maxsize=1024)
+def _content(text: str) -> frozenset[str]:
+    return frozenset(_stem(word) for word in _words(text) if word not in _STOP)
 
 
 def _stem(word: str) -> str:

@@ -38,6 +38,8 @@ SHARD_DRAFTS = 64
 # What a draft is taken to cost until some have been finished.
 _FIRST_GUESS_CALLS = 8
 _FIRST_GUESS_TOKENS = 350
+# Shards that wait for a slow disk before no more drafts are begun.
+_MOST_UNWRITTEN = 4
 # Slow engines with one slot still want a few drafts: each waits now and then for the gate or the journal.
 _LEAST_IN_FLIGHT = 8
 _LONGEST_PATH = 200  # LangGraph's step limit for one draft; the refine loop is bounded by the recipe
@@ -192,6 +194,7 @@ class _Run:
         self.ahead: dict[int, tuple[Seed, str]] = {}
         """Seeds read before their turn, by position."""
         self.flushing: asyncio.Task[None] | None = None
+        self.unwritten = 0
         self.done = 0
         self.done_calls = 0
 
@@ -275,6 +278,7 @@ class _Run:
             and len(self.running) < most
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
             and self.launched - self.settled < 4 * most
+            and self.unwritten < _MOST_UNWRITTEN
             and self._wanted()
             and self._affordable()
         )
@@ -294,16 +298,17 @@ class _Run:
     async def _draft(self, state: State, split: str) -> None:
         """One draft through the graph."""
         try:
-            done = await self.graph.ainvoke(
-                state, context=self.context, config={"recursion_limit": _LONGEST_PATH, "callbacks": []}
+            out = await self.graph.ainvoke(
+                state, context=self.context, config={"recursion_limit": _LONGEST_PATH, "callbacks": []}, version="v2"
             )
         except BudgetReached as reached:
             self._end("budget", f"the budget of {reached} is used up")
             return
+        done = out.value
         self.done += 1
         self.done_calls += len(done["calls"])
         self.gate.leave(state["turn"])
-        self.finished[state["turn"]] = (state["seed"], split, done)  # type: ignore[assignment]
+        self.finished[state["turn"]] = (state["seed"], split, done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
@@ -373,6 +378,7 @@ class _Run:
             return
         shard, seeds, index = self.shard, self.shard_seeds, self.shard_index
         self.shard, self.shard_seeds, self.shard_index = [], {}, []
+        self.unwritten += 1
         self.flushing = asyncio.create_task(self._commit(self.flushing, shard, seeds, index))
         self.flushing.add_done_callback(self._flushed)
 
@@ -401,9 +407,10 @@ class _Run:
         self.folder.commit([(turn, named(example)) for turn, example in shard], seeds, index)
 
     def _flushed(self, task: asyncio.Task[None]) -> None:
+        self.unwritten -= 1
         if not task.cancelled() and (error := task.exception()):
             self.error = self.error or error
-            self.changed.set()
+        self.changed.set()
 
     def _flow(self) -> list[tuple[Any, ...]]:
         """What the endpoints' throttles have noted since they were last asked."""

@@ -188,13 +188,14 @@ def _arguments(settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) ->
         "structured-outputs-config": json.dumps({"backend": "guidance", "disable_any_whitespace": True}),
         "max-model-len": settings.context_tokens,
         "gpu-memory-utilization": settings.memory,
+        "block-size": settings.block_tokens,
     }
     out = ["serve", str(path)]
     for name, value in flags.items():
         out += [f"--{name}", str(value)] if value is not None else []
     out += ["--enable-prompt-tokens-details", "--no-enable-log-requests", "--disable-uvicorn-access-log"]
     out.append("--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching")
-    if not settings.compile:
+    if settings.compile is False:
         out.append("--enforce-eager")
     if adapters:
         out += ["--enable-lora", "--max-loras", str(len(adapters))]

@@ -206,11 +206,11 @@ def test_clients_take_turns_and_are_compared_within_a_round(report):
 def test_the_table_is_narrow_and_says_what_went_wrong(report):
     page = overhead.table(report)
     assert max(map(len, page.splitlines())) <= 110
-    assert "| bare 1.0 | 1.50 | 1.00 | 0.75 | 2.00 | 1.00 | 10.00 | 50 | 4 | 30 | 10 |" in page
+    assert "| bare 1.0 | 1.50 (1.00) | 0.75 | 2.00 | 1.00 | 10.00 (10.00) | 50 | 4 | 30 | 10 |" in page
     assert "| sygra | - |" in page
     for note in ("understudy: 29 calls, not 30", "understudy: 9 rows, not 10", "sygra: cannot be installed: no"):
         assert page.count(note) == 1
-    assert "No client can reach that here: bare" in page
+    assert "No client can reach that here: the fastest, bare, made" in page
 
 
 def test_the_report_is_json_with_every_run(report):

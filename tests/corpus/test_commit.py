@@ -12,7 +12,7 @@ import pytest
 
 from understudy.corpus import RunFolder, rows
 from understudy.errors import AccountingError, RunFolderError, StorageError
-from understudy.nouns import Persona
+from understudy.nouns import Persona, address
 from understudy.recipe import Recipe
 
 Make = Callable[..., Any]
@@ -88,6 +88,14 @@ def test_the_digest_follows_the_data_and_nothing_else(folder: RunFolder, example
     assert folder.digest == empty
     commit(folder, example(seed, 1), turn=1)
     assert folder.digest != empty
+
+
+def test_the_digest_is_the_address_of_the_accepted_ids(folder: RunFolder, example: Make, commit: Make):
+    assert folder.digest == address([])
+    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    made = [example(seed, draw) for draw in range(3)]
+    commit(folder, *made)
+    assert folder.digest == address([one.id for one in made])
 
 
 def test_a_full_disk_during_a_commit_is_told_and_the_old_files_are_intact(

@@ -16,15 +16,15 @@ from understudy.nouns import Seed
         ("code", "transform_code"),
     ],
 )
-def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node: str) -> None:
-    assert routes.by_kind({"seed": Seed.of(kind, "x", "y")}) == node  # type: ignore[arg-type]
+async def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node: str) -> None:
+    assert await routes.by_kind({"seed": Seed.of(kind, "x", "y")}) == node  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate, routes.after_answer]
 )
-def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
-    assert route({"status": "failed", "seed": Seed.of("text", "x", "y")}) == "commit"  # type: ignore[operator]
+async def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
+    assert await route({"status": "failed", "seed": Seed.of("text", "x", "y")}) == "commit"  # type: ignore[operator]
 
 
 def test_the_drawing_shows_the_loop_and_every_node() -> None:

@@ -1,0 +1,45 @@
+"""The recipe that the engine benchmarks run: documents, and a cast that makes a fixed number of calls a draft."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from understudy.recipe import Recipe
+
+# One agent a family, so that drafts are alike; the rules stand open, so that each goes the whole way.
+THREE: dict[str, list[str]] = {
+    "persona": ["would-read"], "transform": [], "instruct": ["literal-question"], "refine": [], "answer": ["answer"],
+    "judge": [],
+}  # fmt: skip
+SIX: dict[str, list[str]] = {**THREE, "refine": ["clearer-answer"], "judge": ["clear"]}
+
+
+def recipe(options: argparse.Namespace, cast: dict[str, list[str]] = THREE, chunk_tokens: int = 220) -> Recipe:
+    """A run over `options.docs` that ends with `options.drafts` accepted drafts, all of which go the whole way."""
+    engine: dict[str, Any] = {"backend": options.backend, "path": options.path}
+    if options.backend == "transformers":
+        engine["batch_size"] = options.batch
+    else:
+        engine |= {
+            "max_concurrency": options.batch,
+            "context_tokens": 2048,
+            "compile": False,
+            "dtype": "float32",
+            "block_tokens": 32,
+        }
+    return Recipe.model_validate(
+        {
+            "name": "benchmark",
+            "seeds": [{"path": str(options.docs.resolve()), "kind": "text", "chunk_tokens": chunk_tokens}],
+            "accept": options.drafts,
+            "draws_per_seed": 1000,
+            "sm": engine,
+            "voices": {family: {"max_tokens": options.max_tokens} for family in cast},
+            "personas": {"set": None},
+            "agents": cast,
+            "dedup": {"minhash": None, "embedding": None},
+            "verify": {"min_words": 0, "min_grounding": None},
+        }
+    ).at(Path.cwd())
