@@ -337,8 +337,8 @@ class Training(Strict):
 # Keys of an SM's section that say where and how fast it is served, not what it writes.
 _SERVING = (
     "batch_size", "price_in", "price_out", "delay_s", "base_url", "endpoints", "max_concurrency", "timeout_s",
-    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "block_tokens", "compile",
-    "replicas", "start_s",
+    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "block_tokens",
+    "compile", "replicas", "start_s",
 )  # fmt: skip
 
 

@@ -124,16 +124,21 @@ async def answer(state: State, runtime: Runtime[Context]) -> Update:
         if "draft" in state:  # the edited instruction found no answer; the draft before it stands
             return {"answer": "", "path": (error.agent,), "calls": error.calls}
         raise
-    return {"answer": said.value, "path": (agent.name,), "calls": said.calls}
+    update: Update = {"answer": said.value, "path": (agent.name,), "calls": said.calls}
+    if "draft" not in state:
+        update |= {"draft": draft_of(state, runtime, said.value), "round": 0, "improved": True}
+    return update
+
+
+def draft_of(state: State, runtime: Runtime[Context], answer: str) -> Draft:
+    """The instruction with an answer, weighed by the rules."""
+    pair = _pair(state, state["instruction"], answer)
+    return Draft(pair.instruction, pair.answer, quality(pair, runtime.context.recipe.verify))
 
 
 async def weigh(state: State, runtime: Runtime[Context]) -> Update:
     """Keep an edit only if it changed something and lowers no score; go on only if it raised one."""
-    best = state.get("draft")
-    pair = _pair(state, state["instruction"], state["answer"])
-    draft = Draft(pair.instruction, pair.answer, quality(pair, runtime.context.recipe.verify))
-    if best is None:
-        return {"draft": draft, "round": 0, "improved": True}
+    best, draft = state["draft"], draft_of(state, runtime, state["answer"])
     changed = (draft.instruction, draft.answer) != (best.instruction, best.answer)
     if not state["answer"] or not changed or draft.quality < best.quality:
         return {"instruction": best.instruction, "answer": best.answer, "improved": False}

@@ -39,9 +39,11 @@ async def after_gate(state: State) -> Literal["answer", "commit"]:
     return "commit" if "status" in state else "answer"
 
 
-async def after_answer(state: State) -> Literal["weigh", "commit"]:
-    """An answered instruction is weighed; without an answer there is nothing to keep."""
-    return "commit" if "status" in state else "weigh"
+async def after_answer(state: State, runtime: Runtime[Context]) -> Literal["weigh", "suggest", "verify", "commit"]:
+    """The first answer makes the draft; one to an edited instruction is weighed against it."""
+    if "status" in state:
+        return "commit"
+    return "weigh" if state["round"] else await after_weigh(state, runtime)
 
 
 async def after_weigh(state: State, runtime: Runtime[Context]) -> Literal["suggest", "verify"]:

@@ -182,7 +182,11 @@ class VLLM(SM):
 
     async def aclose(self) -> None:
         """End the engine's process; views share it, so the last word is any one's."""
-        await asyncio.to_thread(self._engine.llm.shutdown)
+        llm, self._engine.llm = self._engine.llm, None
+        if llm is not None:
+            if llm.output_handler is not None:
+                llm.output_handler.cancel()  # else it reports the engine's end as a failure
+            await asyncio.to_thread(llm.shutdown)
 
 
 def _start(settings: VLLMModel, path: Path, adapters: dict[str, Path]) -> _Engine:

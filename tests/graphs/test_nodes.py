@@ -29,14 +29,12 @@ def state(instruction: str, answer: str, draft: Draft | None = None) -> Any:
 QUESTION = "Why does the dough rise in the kitchen?"
 
 
-async def test_the_first_draft_is_kept_and_refined() -> None:
-    update = await nodes.weigh(state(QUESTION, GOOD), runtime())
-    assert update["draft"].answer == GOOD
-    assert update["improved"]
+def drafted(answer: str) -> Draft:
+    return nodes.draft_of(state(QUESTION, answer), runtime(), answer)
 
 
 async def test_a_better_answer_is_adopted_and_the_loop_goes_on() -> None:
-    worse = (await nodes.weigh(state(QUESTION, ASTRAY), runtime()))["draft"]
+    worse = drafted(ASTRAY)
     update = await nodes.weigh(state(QUESTION, GOOD, worse), runtime())
     assert update["draft"].answer == GOOD
     assert update["improved"]
@@ -44,13 +42,13 @@ async def test_a_better_answer_is_adopted_and_the_loop_goes_on() -> None:
 
 @pytest.mark.parametrize("edit", [ASTRAY, GOOD, ""], ids=["worse", "unchanged", "none"])
 async def test_an_edit_that_does_not_improve_ends_the_loop_and_the_draft_stands(edit: str) -> None:
-    good = (await nodes.weigh(state(QUESTION, GOOD), runtime()))["draft"]
+    good = drafted(GOOD)
     update = await nodes.weigh(state(QUESTION, edit, good), runtime())
     assert update == {"instruction": QUESTION, "answer": GOOD, "improved": False}
 
 
 async def test_an_edit_as_good_as_the_draft_is_adopted_but_ends_the_loop() -> None:
-    good = (await nodes.weigh(state(QUESTION, GOOD), runtime()))["draft"]
+    good = drafted(GOOD)
     other = "The gas makes the dough rise."
     update = await nodes.weigh(state(QUESTION, other, good), runtime())
     assert update["draft"].answer == other

@@ -1,10 +1,18 @@
 """Routing, as a table; and the graph's shape."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from understudy.agents import load_catalog
 from understudy.graphs import build_graph, routes
 from understudy.graphs.drawing import mermaid
+from understudy.graphs.state import Context
 from understudy.nouns import Seed
+from understudy.recipe import Recipe, Source
+
+RECIPE = Recipe(name="x", seeds=(Source(path="."),), accept=1)
 
 
 @pytest.mark.parametrize(
@@ -21,10 +29,18 @@ async def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node:
 
 
 @pytest.mark.parametrize(
-    "route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate, routes.after_answer]
+    "route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate]
 )
 async def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
     assert await route({"status": "failed", "seed": Seed.of("text", "x", "y")}) == "commit"  # type: ignore[operator]
+
+
+async def test_an_answer_goes_where_its_draft_stands() -> None:
+    runtime: Any = SimpleNamespace(context=Context(RECIPE, load_catalog(), None, None, None))  # type: ignore[arg-type]
+    seed = Seed.of("text", "x", "y")
+    assert await routes.after_answer({"status": "failed"}, runtime) == "commit"
+    assert await routes.after_answer({"seed": seed, "round": 0, "improved": True}, runtime) == "suggest"
+    assert await routes.after_answer({"seed": seed, "round": 1, "improved": True}, runtime) == "weigh"
 
 
 def test_the_drawing_shows_the_loop_and_every_node() -> None:
