@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from understudy.corpus.readers import read_sources
 from understudy.recipe import Recipe
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 # One agent a family, so that drafts are alike; the rules stand open, so that each goes the whole way.
 THREE: dict[str, list[str]] = {
     "persona": ["would-read"], "transform": [], "instruct": ["literal-question"], "refine": [], "answer": ["answer"],
@@ -17,7 +19,7 @@ SIX: dict[str, list[str]] = {**THREE, "refine": ["clearer-answer"], "judge": ["c
 
 
 def recipe(options: argparse.Namespace, cast: dict[str, list[str]] = THREE, chunk_tokens: int = 220) -> Recipe:
-    """A run over `options.docs` that ends with `options.drafts` accepted drafts, all of which go the whole way."""
+    """A run that tries `options.drafts` drafts over `options.docs`, and ends when all have been tried."""
     engine: dict[str, Any] = {"backend": options.backend, "path": options.path}
     if options.backend == "transformers":
         engine["batch_size"] = options.batch
@@ -29,12 +31,11 @@ def recipe(options: argparse.Namespace, cast: dict[str, list[str]] = THREE, chun
             "dtype": "float32",
             "block_tokens": 32,
         }
-    return Recipe.model_validate(
+    made = Recipe.model_validate(
         {
             "name": "benchmark",
             "seeds": [{"path": str(options.docs.resolve()), "kind": "text", "chunk_tokens": chunk_tokens}],
-            "accept": options.drafts,
-            "draws_per_seed": 1000,
+            "accept": 1_000_000,
             "sm": engine,
             "voices": {family: {"max_tokens": options.max_tokens} for family in cast},
             "personas": {"set": None},
@@ -43,3 +44,5 @@ def recipe(options: argparse.Namespace, cast: dict[str, list[str]] = THREE, chun
             "verify": {"min_words": 0, "min_grounding": None},
         }
     ).at(Path.cwd())
+    seeds = sum(1 for _ in read_sources(made))
+    return made.model_copy(update={"draws_per_seed": max(1, round(options.drafts / seeds))}).at(Path.cwd())

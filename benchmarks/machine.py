@@ -49,11 +49,16 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(columns), rule, *map(line, rows)])
 
 
+def today() -> str:
+    """When it was measured."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def save(out: Path | None, name: str, settings: dict[str, Any], results: Any, *packages: str) -> None:
     """Write a benchmark's figures as JSON, with date, machine and settings."""
     report = {
         "benchmark": name,
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": today(),
         "hardware": hardware(*packages),
         "settings": settings,
         "results": results,

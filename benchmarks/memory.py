@@ -8,11 +8,8 @@ kernel counts it (VmHWM of /proc/self/status), so it runs on Linux only. A Markd
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -20,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from machine import markdown, save
 
 RECIPE = """name: memory
 seeds: [{{path: seeds.jsonl, text_field: text, chunk_tokens: 400}}]
@@ -123,23 +123,6 @@ def measure_apart(seeds: int) -> dict[str, Any]:
     return found
 
 
-def hardware() -> dict[str, Any]:
-    """What it was measured on."""
-    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]  # fmt: skip
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(), "memory_gib": round(total, 1),
-            "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}  # fmt: skip
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    head = ("seeds", *_COLUMNS)
-    lines = [[name.replace("_", " ") for name in head], ["---:"] * len(head)]
-    lines += [[f"{result[name]:,}" for name in head] for result in results]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def sizes(text: str) -> list[int]:
     """Numbers of seeds from the command line."""
     try:
@@ -172,14 +155,16 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
         code = 130
     if results:
-        print(table(results))
+        head = ("seeds", *_COLUMNS)
+        print(
+            markdown(
+                [name.replace("_", " ") for name in head], [[f"{one[name]:,}" for name in head] for one in results]
+            )
+        )
         for one, other in itertools.pairwise(results):
             ratio = other["peak_mib"] / one["peak_mib"]
             print(f"\nPeak memory at {other['seeds']:,} seeds is {ratio:.2f} times that at {one['seeds']:,}.")
-        if options.out:
-            date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            report = {"date": date, "hardware": hardware(), "results": results}
-            options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        save(options.out, "memory", {"sizes": options.sizes}, results)
     return code
 
 

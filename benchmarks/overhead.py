@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import hashlib
 import json
 import os
-import platform
 import random
 import shutil
 import signal
@@ -37,6 +35,9 @@ from typing import Any
 import psutil
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from machine import hardware, say, today
+
 ROOT = HERE.parent
 PEERS = ROOT / "build" / "peers"
 CLIENTS = ("bare", "understudy", "distilabel", "sygra", "data-designer")
@@ -318,26 +319,6 @@ def _cell(value: float | None, least: float | None, form: str) -> str:
     return format(value, form) + ("" if least is None else f" ({format(least, form)})")
 
 
-def hardware() -> dict[str, Any]:
-    """What it ran on."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-        return _machine(names[0] if names else platform.processor())
-    return _machine(platform.processor())
-
-
-def _machine(cpu: str) -> dict[str, Any]:
-    memory = round(psutil.virtual_memory().total / 2**30, 1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": cpu, "cores": cores, "memory_gib": memory, "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.release()}"}  # fmt: skip
-
-
-def say(text: str) -> None:
-    """Tell the person who waits."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _last_words(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " / ".join(lines[-3:])[-600:] or "it said nothing"
@@ -391,7 +372,7 @@ def measure(options: argparse.Namespace, pythons: dict[str, Path | str], server_
     ideal = CALLS_PER_SEED * options.seeds * options.latency / options.concurrency
     order = {client: index for index, client in enumerate(options.clients)}
     return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": today(),
         "hardware": hardware(),
         "settings": {key: getattr(options, key) for key in ("seeds", "concurrency", "latency", "repeats", "clients")},
         "ideal_s": ideal,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from flow import SIX, recipe
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from flow import DOCS, SIX, recipe
 from machine import markdown, save, say
 
 from understudy.agents import Agent
@@ -64,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("transformers", "vllm"), default="vllm")
     parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
-    parser.add_argument("--docs", type=Path, default=Path(__file__).resolve().parent.parent / "docs")
+    parser.add_argument("--docs", type=Path, default=DOCS)
     parser.add_argument("--drafts", type=int, default=24)
     parser.add_argument("--chunk-tokens", type=int, default=400)
     parser.add_argument("--batch", type=int, default=8, help="requests decoded together")

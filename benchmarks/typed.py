@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-from flow import recipe
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from flow import DOCS, recipe
 from machine import markdown, save
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -94,7 +96,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="requests decoded together")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    options.docs, options.drafts, options.max_tokens = Path(), 1, 160
+    options.docs, options.drafts, options.max_tokens = DOCS, 1, 160
     result = asyncio.run(measure(options))
     row = (result["backend"], str(result["calls"]), str(result["valid"]), str(result["different"]),
            f"{result['tokens'] / result['seconds']:.1f}")  # fmt: skip

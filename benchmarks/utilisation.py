@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from flow import recipe
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from flow import DOCS, recipe
 from machine import markdown, save, say
 
 from understudy.graphs import generate
@@ -105,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
-    parser.add_argument("--docs", type=Path, default=Path(__file__).resolve().parent.parent / "docs")
+    parser.add_argument("--docs", type=Path, default=DOCS)
     parser.add_argument("--drafts", type=int, default=160)
     parser.add_argument("--batch", type=int, default=8, help="requests decoded together")
     parser.add_argument("--max-tokens", type=int, default=40, help="longest reply")

@@ -53,7 +53,7 @@ def show_plan(recipe: Recipe, out: Path) -> None:
         "refine": 2.0 * recipe.refine_rounds, "judge": float(len(catalog.agents["judge"])),
     }  # fmt: skip
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
-    total_in = total_out = calls = 0.0
+    total_in = total_out = calls = price = 0.0
     for family, times in roles.items():
         agents = catalog.agents[family]  # type: ignore[index]
         if not agents or not times:
@@ -61,9 +61,11 @@ def show_plan(recipe: Recipe, out: Path) -> None:
         per = 1.0 if family == "judge" else times
         prompt = system + seed_tokens + mean(count_tokens(a.prompt.task) for a in agents)
         prompt += 90 if family not in {"persona", "transform"} else 0  # the passage and what has been written so far
-        reply = 0.6 * mean(a.prompt.sampling.max_tokens for a in agents)
+        voices = [(a, v) for a in agents for v in recipe.voices_of(a.name)]
+        reply = 0.6 * mean(voice.max_tokens or agent.prompt.sampling.max_tokens for agent, voice in voices)
         count = len(agents) if family == "judge" else per
         calls += count
+        price += count * mean(recipe.engines[voice.sm].money(round(prompt), round(reply)) for _, voice in voices)
         total_in, total_out = total_in + count * prompt, total_out + count * reply
         cast.add_row(family, str(len(agents)), f"{count:.1f}", f"{count * (prompt + reply):,.0f}")
     screen.print(cast)
@@ -71,8 +73,8 @@ def show_plan(recipe: Recipe, out: Path) -> None:
     drafts_least = recipe.accept
     drafts_most = len(lengths) * recipe.draws_per_seed
     per_draft = total_in + total_out
-    price = (total_in * recipe.sm.price_in + total_out * recipe.sm.price_out) / 1e6
-    screen.print(f"SM: {recipe.sm.backend}   personas: {personas.name if personas else 'inferred only'}   out: {out}")
+    engines = ", ".join(f"{name}: {spec.backend}" for name, spec in recipe.engines.items())
+    screen.print(f"SMs: {engines}   personas: {personas.name if personas else 'inferred only'}   out: {out}")
     screen.print(
         f"Goal: {recipe.accept} accepted, from {len(lengths)} seeds ({', '.join(f'{n} {k}' for k, n in kinds.items())})"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from understudy.nouns import FAMILIES, address
 
@@ -342,6 +343,12 @@ _SERVING = (
 )  # fmt: skip
 
 
+def _misplaced(at: tuple[str | int, ...], got: str, expected: str) -> PydanticCustomError:
+    """An error that only the whole recipe shows, but that stands at one place in it."""
+    known = {"at": at, "got": got, "expected": expected, "place": ".".join(map(str, at))}
+    return PydanticCustomError("misplaced", "{place} is {got}, expected {expected}", known)
+
+
 class Recipe(Strict):
     """From seeds to a VM, in one file."""
 
@@ -380,21 +387,25 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _known_voices(self) -> Recipe:
-        known = (MAIN, *self.sms)
         if MAIN in self.sms:
-            raise ValueError(f"`sms` without the name `{MAIN}`, which is that of the `sm:` section")
+            raise _misplaced(("sms", MAIN), MAIN, f"another name: `{MAIN}` is that of the `sm:` section")
         for speaker, voices in self.voices.items():
             if speaker.partition("/")[0] not in FAMILIES:
-                raise ValueError(f"`voices` for families ({', '.join(FAMILIES)}) or family/agent, not `{speaker}`")
-            for voice in voices:
-                if voice.sm not in known:
-                    raise ValueError(f"`voices.{speaker}` to name one of: {', '.join(known)}; not `{voice.sm}`")
+                raise _misplaced(("voices", speaker), speaker, f"a family ({', '.join(FAMILIES)}) or family/agent")
+            for place, voice in enumerate(voices):
+                if voice.sm not in self.engines:
+                    known = f"one of: {', '.join(self.engines)}"
+                    raise _misplaced(("voices", speaker, place, "sm"), voice.sm, known)
         return self
 
     @property
     def engines(self) -> dict[str, SMSpec]:
         """Every SM of the recipe by its name, the main one first."""
         return {MAIN: self.sm, **self.sms}
+
+    def voices_of(self, agent: str) -> tuple[Voice, ...]:
+        """The voices of an agent, named as `family/name`: its own, else its family's, else that of the main SM."""
+        return self.voices.get(agent) or self.voices.get(agent.partition("/")[0]) or (Voice(),)
 
     @property
     def folder(self) -> Path:

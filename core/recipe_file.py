@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from understudy.errors import RecipeError
-from understudy.recipe import Recipe
+from understudy.recipe import Recipe, SMSpec
 
 
 def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -108,7 +108,8 @@ def _explain(path: Path, node: yaml.Node, error: ValidationError, overrides: tup
     errors = error.errors()
     # A misspelt key is also a missing one; the typo is what helps.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    loc = first["loc"]
+    known = first.get("ctx", {})
+    loc = (*first["loc"], *known.get("at", ()))
     line, keys = _locate(node, loc)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
     where = f"{path}:{line}: {key}" if key else f"{path}:{line}"
@@ -127,19 +128,22 @@ def _explain(path: Path, node: yaml.Node, error: ValidationError, overrides: tup
         )
     if first["type"] == "missing":
         return RecipeError("missing", where=where, remedy=f"add `{loc[-1]}:`")
+    if first["type"] == "misplaced":
+        return RecipeError(f"got {known['got']!r}", where=where, expected=known["expected"])
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return RecipeError(f"got {first['input']!r}", where=where, expected=message)
 
 
 def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, list[int | str]]:
-    """The line of the deepest node that `loc` reaches, and `loc` without the tags pydantic adds for unions."""
+    """The line of the deepest node that `loc` reaches, and `loc` without what pydantic adds for unions and keys."""
     line = node.start_mark.line + 1 if node else 1
     keys: list[int | str] = []
     for part in loc:
         if isinstance(node, yaml.MappingNode):
             found = next(((k, v) for k, v in node.value if k.value == part), None)
             if found is None:
-                if part not in {"embedded", "transformers", "openai", "scripted"}:
+                # A whole number here is the place of the one voice that stands without a list around it.
+                if part not in _BACKENDS | {"[key]"} and not isinstance(part, int):
                     keys.append(part)
                 continue
             line, node = found[0].start_mark.line + 1, found[1]
@@ -153,10 +157,15 @@ def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, li
 def _fields(loc: tuple[int | str, ...]) -> set[str]:
     """The keys that are valid in the section at `loc`."""
     model: Any = Recipe
+    a_name = False
     for part in loc:
         fields = getattr(model, "model_fields", {})
-        if part in fields:
-            able = _models(fields[str(part)].annotation)
+        if a_name:
+            a_name = False
+        elif part in fields:
+            annotation = fields[str(part)].annotation
+            a_name = get_origin(annotation) is dict
+            able = _models(annotation)
             model = able[0] if len(able) == 1 else able
         elif isinstance(model, list):
             model = next((one for one in model if part in _backend(one)), model)
@@ -171,6 +180,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     """The pydantic models inside an annotation such as tuple[Source, ...] or A | B."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if get_origin(annotation) in (tuple, Union, types.UnionType, Annotated):
+    if get_origin(annotation) in (tuple, dict, Union, types.UnionType, Annotated):
         return [model for arg in get_args(annotation) for model in _models(arg)]
     return []
+
+
+# The tags that pydantic puts into the place of an error in an SM's section.
+_BACKENDS = frozenset(tag for model in _models(SMSpec) for tag in _backend(model))

@@ -16,7 +16,7 @@ from typing import Any
 
 from understudy.corpus.ledger import storage_errors
 
-_CACHE_KIB = 2048
+_CACHE_KIB = 512
 """What a scratch database may keep in memory; the rest is the operating system's to cache."""
 
 

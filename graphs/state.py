@@ -68,9 +68,7 @@ class Context:
 
     def voice(self, state: State, agent: Agent) -> Voice:
         """Who speaks for an agent in this draft: of several voices, one is drawn."""
-        voices = self.recipe.voices.get(agent.name) or self.recipe.voices.get(agent.prompt.family)
-        if voices is None:
-            return Voice()
+        voices = self.recipe.voices_of(agent.name)
         return voices[0] if len(voices) == 1 else self.rng(state, f"voice:{agent.name}").choice(voices)
 
     def rng(self, state: State, stage: str) -> Random:

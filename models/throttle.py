@@ -105,7 +105,9 @@ class Throttle:
     _every_s: float = 0.25
     _noted_at: float = 0.0
     troubled_since: float | None = None
-    """When the first of the present troubles began, on the monotonic clock; None while something succeeds."""
+    """When the first of the present troubles began, on the monotonic clock; None while something succeeds, or nobody
+    asks."""
+    _asking: int = 0
 
     @property
     def slots(self) -> int:
@@ -118,7 +120,8 @@ class Throttle:
         """Send a request, and again after trouble.
 
         A request that fails while others succeed is to blame itself, and is refused after `retries` further tries;
-        when nothing succeeds the endpoint is to blame, and everything waits for it.
+        when nothing succeeds the endpoint is to blame, and everything waits for it. So that others can succeed, a
+        request that has failed lets some go first, twice as many after each failure.
 
         Args:
             send: one try, at the endpoint it is given; raises `Trouble` for what may pass.
@@ -130,23 +133,40 @@ class Throttle:
             EngineRefused: when the request is to blame.
             EngineTransient: when nothing has succeeded for `patience_s`.
         """
-        blamed = 0
+        self._asking += 1
+        try:
+            return await self._persist(send, limits, priority, affinity)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self.troubled_since = None
+
+    async def _persist(
+        self, send: Callable[[Lane], Awaitable[T]], limits: Remote, priority: int, affinity: str
+    ) -> T:
+        blamed = behind = 0
+        failed_at: dict[Lane, float] = {}
         while True:
-            ticket = await self.enter(priority, affinity)
+            ticket = await self.enter(priority + behind, affinity)
+            lane = ticket.lane
             try:
                 async with asyncio.timeout(limits.timeout_s):
-                    answer = await send(ticket.lane)
+                    answer = await send(lane)
             except (Trouble, TimeoutError) as error:
                 trouble = error if isinstance(error, Trouble) else _late(limits.timeout_s)
-                others_pass = self.failed(ticket, trouble.event, trouble.retry_after_s)
-                blamed += others_pass and trouble.event != "429"
+                others_pass = lane.success_at > failed_at.get(lane, ticket.sent_at)
+                failed_at[lane] = time.monotonic()
+                self.failed(ticket, trouble.event, trouble.retry_after_s)
+                if trouble.event != "429":
+                    blamed += others_pass
+                    behind = 2 * behind or 1
                 if blamed > limits.retries:
-                    raise EngineRefused(f"{trouble} ({blamed} tries)", where=ticket.lane.name) from error
+                    raise EngineRefused(f"{trouble} ({blamed} tries)", where=lane.name) from error
                 since = self.troubled_since
                 if since is not None and time.monotonic() - since > limits.patience_s:
                     raise EngineTransient(
                         f"nothing succeeded for {limits.patience_s:g} s: {trouble}",
-                        where=ticket.lane.name,
+                        where=lane.name,
                         remedy="run the same command again when it is back: nothing is lost",
                     ) from error
             except BaseException:
@@ -191,11 +211,8 @@ class Throttle:
         self._note(lane, None)
         self.leave(ticket)
 
-    def failed(self, ticket: Ticket, event: str, retry_after_s: float | None = None) -> bool:
-        """The endpoint is in trouble: halve its limit and pause.
-
-        Returns whether other requests succeeded at this endpoint since this one was sent.
-        """
+    def failed(self, ticket: Ticket, event: str, retry_after_s: float | None = None) -> None:
+        """The endpoint is in trouble: halve its limit and pause."""
         lane, now = ticket.lane, time.monotonic()
         if self.troubled_since is None:
             self.troubled_since = now
@@ -213,7 +230,6 @@ class Throttle:
             lane.reopening.cancel()
         lane.reopening = asyncio.get_running_loop().call_later(max(0.0, lane.open_at - now), self._dispatch)
         self.leave(ticket)
-        return lane.success_at > ticket.sent_at
 
     def close(self) -> None:
         """Stop the timers; whoever still waits is cancelled."""

@@ -23,9 +23,10 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from understudy.errors import ModelError
+from understudy.errors import EngineError, ModelError, UnderstudyError
 from understudy.models.endpoint import Endpoint
 from understudy.models.folders import check_adapter, check_folder, fingerprint, rank
+from understudy.models.throttle import Trouble
 from understudy.recipe import OpenAISM, VLLMServerSM
 
 COMMAND = "UNDERSTUDY_VLLM"
@@ -103,7 +104,7 @@ class Server:
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
-                    raise self._trouble(f"`vllm serve` ended with exit code {self.process.returncode}")
+                    raise self.trouble(ModelError, f"`vllm serve` ended with exit code {self.process.returncode}")
                 try:
                     async with session.get(self.url.removesuffix("/v1") + "/health") as answer:
                         if answer.status == 200:
@@ -111,12 +112,13 @@ class Server:
                 except aiohttp.ClientError:
                     pass  # not listening yet
                 await asyncio.sleep(_LOOK_S)
-        raise self._trouble(f"`vllm serve` was not healthy after {within_s:g} s")
+        raise self.trouble(ModelError, f"`vllm serve` was not healthy after {within_s:g} s")
 
-    def _trouble(self, what: str) -> ModelError:
+    def trouble(self, kind: type[UnderstudyError], what: str) -> UnderstudyError:
+        """An error that shows the end of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines()
         told = [line for line in lines if "Error" in line] or lines
-        return ModelError(f"{what}: {' / '.join(told[-2:])[:500]}", where=str(self.log), remedy="its log says more")
+        return kind(f"{what}: {' / '.join(told[-2:])[:500]}", where=str(self.log), remedy="its log says more")
 
     def stop(self) -> None:
         """End the server and wait for it; the log goes too if all went well."""
@@ -167,6 +169,14 @@ class ServedByUs(Endpoint):
             await asyncio.to_thread(server.stop)
             raise
         return endpoint
+
+    async def _send(self, base_url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            return await super()._send(base_url, method, path, body)
+        except Trouble:
+            if self._server is not None and self._server.process.poll() is not None:
+                raise self._server.trouble(EngineError, "`vllm serve` ended during the run") from None
+            raise
 
     async def aclose(self) -> None:
         """Close the connections and stop the server."""

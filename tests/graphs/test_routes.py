@@ -28,9 +28,7 @@ async def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node:
     assert await routes.by_kind({"seed": Seed.of(kind, "x", "y")}) == node  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate]
-)
+@pytest.mark.parametrize("route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate])
 async def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
     assert await route({"status": "failed", "seed": Seed.of("text", "x", "y")}) == "commit"  # type: ignore[operator]
 
