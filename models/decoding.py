@@ -18,7 +18,7 @@ import heapq
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,14 @@ class Row:
     dropped: bool = False
     """Nobody waits for it any more."""
     error: BaseException | None = None
+    over: bool = False
+    """`finish` has been called."""
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Tell whoever waits, once."""
+        if not self.over:
+            self.over, self.error = True, error
+            self.finish(self)
 
     def take(self, token: int, ends: frozenset[int]) -> bool:
         """Append a token; whether the row goes on."""
@@ -196,13 +204,22 @@ class Decoder:
     def submit(self, *rows: Row) -> None:
         """Hand in rows; those of the lowest priority are begun first."""
         with self._news:
+            if self._closed:
+                self._fail(rows, EngineError("stopped"))
+                return
             for row in rows:
                 heapq.heappush(self._waiting, (row.priority, next(self._order), row))
             self._news.notify()
 
     def between(self, job: Callable[[], None]) -> None:
-        """Do something else with the model, between two steps."""
+        """Do something else with the model, between two steps.
+
+        Raises:
+            EngineError: when the decoder is closed.
+        """
         with self._news:
+            if self._closed:
+                raise EngineError("stopped")
             self._jobs.append(job)
             self._news.notify()
 
@@ -233,25 +250,25 @@ class Decoder:
                 if not row.dropped:
                     new.append(row)
             jobs, self._jobs = self._jobs, []
-            if self._closed:
-                self._fail([*self._live, *new, *(row for *_, row in self._waiting)], EngineError("stopped"))
-                return False
+            closed = self._closed
         for job in jobs:
             job()
+        if closed:
+            self._fail([*self._live, *new, *(row for *_, row in self._waiting)], EngineError("stopped"))
+            return False
         try:
             if new:
                 self._admit(new)
             if self._live:
                 self._step()
         except Exception as error:  # a failure of torch belongs to the rows, not to this thread
-            rows, self._live = self._live + [row for row in new if row not in self._live], []
-            self._fail([row for row in rows if not row.ended], error)
+            rows, self._live = [*self._live, *new], []
+            self._fail(rows, error)
         return True
 
-    def _fail(self, rows: list[Row], error: Exception) -> None:
+    def _fail(self, rows: Sequence[Row], error: Exception) -> None:
         for row in rows:
-            row.error = error
-            row.finish(row)
+            row.close(error)
 
     def _admit(self, new: list[Row]) -> None:
         """Read the prompts of new rows and draw the first token of each."""
@@ -336,7 +353,7 @@ class Decoder:
             if last is not row:
                 self._cache.move(len(self._live), place, len(last.prompt) + len(last.written) - 1)
                 self._live[place] = last
-            row.finish(row)
+            row.close()
 
 
 def _names(prompt: list[int]) -> Iterator[bytes]:
@@ -386,7 +403,7 @@ def draw(scores: torch.Tensor, rows: list[Row]) -> NDArray[np.int64]:
     chance = np.exp(values - values[:, :1])
     chance /= chance.sum(axis=1, keepdims=True)
     values[chance.cumsum(axis=1) - chance >= top_p] = -np.inf
-    seeds = np.array([row.seed for row in rows], dtype=np.uint64)[:, None]
+    seeds = np.array([row.seed % 2**64 for row in rows], dtype=np.uint64)[:, None]
     steps = np.array([len(row.written) for row in rows], dtype=np.uint64)[:, None]
     noise = -np.log(-np.log(uniform(seeds, steps, candidates)))
     picked = np.where(heat == 0, values, values + noise).argmax(axis=1)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LARGEST_ANSWER = 32 * 2**20
 _CHECK_S = 30.0
+# Servers without keys accept any.
+_NO_KEY = "none"
 
 
 class Endpoint(SM):
@@ -96,7 +98,7 @@ class Endpoint(SM):
         """
         cards = [await self._models(served) for served in self.settings.served]
         mine = [card for listed in cards for card in listed if card.get("id") == self.settings.model]
-        self._by_vllm = bool(mine) and all(card.get("owned_by") == "vllm" for card in mine)
+        self._by_vllm = len(mine) >= len(cards) and all(card.get("owned_by") == "vllm" for card in mine)
         lengths = [card["max_model_len"] for card in mine if isinstance(card.get("max_model_len"), int)]
         self._context = min(lengths, default=None)
         names = [{str(card["id"]) for card in listed if card.get("parent")} for listed in cards]
@@ -144,7 +146,8 @@ class Endpoint(SM):
         replies = _replies(answer, self.settings.served[0].base_url)
         while len(replies) < request.n:  # some servers give one reply whatever `n` says
             seed = (request.seed + len(replies)) & (2**31 - 1)
-            more = await self._ask("/chat/completions", {**body, "n": 1, "seed": seed}, request.priority, "")
+            again = {**body, "n": 1, "seed": seed}
+            more = await self._ask("/chat/completions", again, request.priority, _opening(request.messages))
             replies += _replies(more, self.settings.served[0].base_url)[:1]
         return tuple(replies[: request.n])
 
@@ -179,17 +182,26 @@ class Endpoint(SM):
         prompt = await self._ask("/../tokenize", ask, priority, affinity)
         ask = {**root, "prompt": continuation, "add_special_tokens": False}
         tail = await self._ask("/../tokenize", ask, priority, affinity)
-        ids = [*prompt["tokens"], *tail["tokens"]]
-        ask = {**root, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        answer = await self._ask("/completions", ask, priority, affinity)
-        known = answer["choices"][0]["prompt_logprobs"][len(prompt["tokens"]) :]
-        each = [place[str(token)] for place, token in zip(known, tail["tokens"], strict=True)]
-        return Score(tuple(str(one["decoded_token"]) for one in each), tuple(float(one["logprob"]) for one in each))
+        try:
+            ids = [*prompt["tokens"], *tail["tokens"]]
+            ask = {**root, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+            answer = await self._ask("/completions", ask, priority, affinity)
+            known = answer["choices"][0]["prompt_logprobs"][len(prompt["tokens"]) :]
+            each = [place[str(token)] for place, token in zip(known, tail["tokens"], strict=True)]
+            return Score(tuple(str(one["decoded_token"]) for one in each), tuple(float(one["logprob"]) for one in each))
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise EngineRefused("not the log-probabilities of a prompt", where=self.identity) from error
 
     async def embed(self, texts: list[str]) -> Matrix:
         """By `/embeddings`; the model must be one that embeds."""
-        answer = await self._ask("/embeddings", {"model": self.settings.model, "input": texts}, 0, "")
-        vectors = np.array([item["embedding"] for item in answer["data"]], dtype=np.float32)
+        answer = await self._ask("/embeddings", {"model": self.settings.model, "input": texts}, 0, "".join(texts[:1]))
+        try:
+            items = sorted(answer["data"], key=lambda item: item.get("index", 0))
+            vectors = np.array([item["embedding"] for item in items], dtype=np.float32)
+            if vectors.ndim != 2 or len(vectors) != len(texts):
+                raise ValueError(f"shape {vectors.shape}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EngineRefused("not embeddings, one for each text", where=self.identity) from error
         return cast(Matrix, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     async def _ask(self, path: str, body: dict[str, Any], priority: int, affinity: str) -> Any:
@@ -236,8 +248,8 @@ class Endpoint(SM):
             try:
                 return json.loads(raw)
             except ValueError as error:
-                raise EngineRefused(f"not JSON: {_start(raw)}", where=base_url) from error
-        message = f"HTTP {response.status}: {_start(raw)}"
+                raise EngineRefused(f"not JSON: {self._start(raw, base_url)}", where=base_url) from error
+        message = f"HTTP {response.status}: {self._start(raw, base_url)}"
         if response.status in (401, 403):
             raise ModelError(
                 f"the endpoint refused the key: {message}", where=base_url, remedy=f"check {self._key_name(base_url)}"
@@ -246,6 +258,18 @@ class Endpoint(SM):
             wait = _retry_after(response.headers.get("Retry-After"))
             raise Trouble(str(response.status), message, wait)
         raise EngineRefused(message, where=base_url)
+
+    def _start(self, raw: bytes, base_url: str) -> str:
+        """What a server says of an error, without the key."""
+        text = raw[:2000].decode("utf-8", "replace")
+        try:
+            error = json.loads(raw)["error"]
+            text = str(error["message"] if isinstance(error, dict) else error)
+        except (ValueError, KeyError, TypeError):
+            pass
+        if (key := self._keys[base_url]) != _NO_KEY:
+            text = text.replace(key, "…")
+        return text if len(text) <= 200 else text[:200] + "…"
 
     def _key_name(self, base_url: str) -> str:
         served = next(one for one in self.settings.served if one.base_url == base_url)
@@ -260,8 +284,8 @@ class Endpoint(SM):
 
 def _key(served: Served) -> str:
     if not served.api_key_env:
-        return "none"  # servers without keys accept any
-    key = os.environ.get(served.api_key_env, "")
+        return _NO_KEY
+    key = os.environ.get(served.api_key_env, "").strip()
     if not key:
         raise ModelError(
             f"environment variable {served.api_key_env} is not set",
@@ -311,16 +335,6 @@ def _retry_after(value: str | None) -> float | None:
         except (ValueError, TypeError):
             return None
     return seconds if 0 <= seconds < float("inf") else None
-
-
-def _start(raw: bytes) -> str:
-    text = raw[:2000].decode("utf-8", "replace")
-    try:
-        error = json.loads(raw)["error"]
-        text = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
-        pass
-    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _short(error: BaseException) -> str:

@@ -72,11 +72,13 @@ class LangChain(SM):
                 typed = model.with_structured_output(schema, method="json_schema", include_raw=True)
                 answer: Any = await typed.ainvoke(messages)
                 raw = answer["raw"]
-                text = raw.text or json.dumps(answer["parsed"])
+                text = str(raw.text) or json.dumps(answer["parsed"])
             else:
                 raw = await model.ainvoke(messages)
-                text = raw.text
+                text = str(raw.text)
         except Exception as error:  # each provider raises its own
+            if (begun := _begun(error)) is not None:
+                return begun
             raise _translated(error, self.identity) from error
         usage = raw.usage_metadata or {"input_tokens": 0, "output_tokens": 0}
         return Reply(
@@ -129,7 +131,22 @@ def _translated(error: Exception, where: str) -> Exception:
         return kind(f"HTTP {status}: {error}", where=where)
     if isinstance(error, TimeoutError):
         return error
+    a_mistake = isinstance(error, (NotImplementedError, TypeError, AttributeError, ValueError))
+    if status is None and a_mistake and not isinstance(error, json.JSONDecodeError):
+        return EngineRefused(f"{type(error).__name__}: {error}", where=where)
     return Trouble(str(status or type(error).__name__), f"{type(error).__name__}: {error}")
+
+
+def _begun(error: Exception) -> Reply | None:
+    """A reply that was cut off at its length: OpenAI's client raises for it when it was to be held to a schema."""
+    try:
+        completion: Any = getattr(error, "completion", None)
+        (choice,), usage = completion.choices, completion.usage
+        details = usage.prompt_tokens_details
+        cached = (details.cached_tokens or 0) if details else 0
+        return Reply(choice.message.content or "", usage.prompt_tokens, usage.completion_tokens, True, cached)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _finish(message: AIMessage) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,9 +164,9 @@ class Local(SM):
             try:
                 result = work()
             except Exception as error:
-                loop.call_soon_threadsafe(_set, done, None, error)
+                _tell(loop, done, None, error)
             else:
-                loop.call_soon_threadsafe(_set, done, result, None)
+                _tell(loop, done, result, None)
 
         decoder.between(job)
         return await done
@@ -240,7 +241,15 @@ def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Row], row: 
     error = row.error
     if error is not None and not isinstance(error, EngineError):
         error = EngineError(f"decoding failed: {error}")
-    loop.call_soon_threadsafe(_set, future, row, error)
+    _tell(loop, future, row, error)
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None
+) -> None:
+    """From the decoding thread; whoever asked may have gone, and its event loop with it."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(_set, future, result, error)
 
 
 def _set(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

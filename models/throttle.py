@@ -1,10 +1,10 @@
 """How many requests each endpoint is given at once, found out while running.
 
-An endpoint's limit grows by one for each reply until the first trouble, then by one for each limit's worth of replies;
-trouble halves it, once for all the requests that were under way together (additive increase, multiplicative
-decrease: Chiu and Jain 1989). After trouble nothing is sent for a while: as long as the endpoint's Retry-After says,
-else a pause that doubles until something succeeds. Requests wait here, not at the endpoint, those of the earliest
-drafts first.
+An endpoint's limit begins at its ceiling. Trouble halves it, once for all the requests that were under way together;
+when replies come again it grows by one for each, up to half of where the trouble began, and from there by one for each
+limit's worth of them (additive increase, multiplicative decrease: Chiu and Jain 1989; the threshold: Jacobson 1988).
+After trouble nothing is sent for a while: as long as the endpoint's Retry-After says, else a pause that doubles until
+something succeeds. Requests wait here, not at the endpoint, those of the earliest drafts first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from understudy.recipe import Remote
 T = TypeVar("T")
 # HTTP statuses worth another try: timeouts, conflicts, too many requests; 5xx are as well.
 TRANSIENT = frozenset({408, 409, 425, 429})
-_FIRST_LIMIT = 16
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
 # An endpoint that asks to be left alone for longer is asked again all the same.
@@ -68,8 +67,8 @@ class Lane:
     weight: float = 1.0
     limit: float = 0.0
     in_flight: int = 0
-    steady: bool = False
-    """After the first trouble the limit grows slowly."""
+    threshold: float = 0.0
+    """Below it the limit grows fast again."""
     failures: int = 0
     """Troubles in a row."""
     cut_at: float = 0.0
@@ -79,7 +78,7 @@ class Lane:
     reopening: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
-        self.limit = float(min(self.ceiling, _FIRST_LIMIT))
+        self.limit = self.threshold = float(self.ceiling)
 
     def has_room(self, now: float) -> bool:
         """Whether one more request may be sent."""
@@ -141,9 +140,7 @@ class Throttle:
             if not self._asking:
                 self.troubled_since = None
 
-    async def _persist(
-        self, send: Callable[[Lane], Awaitable[T]], limits: Remote, priority: int, affinity: str
-    ) -> T:
+    async def _persist(self, send: Callable[[Lane], Awaitable[T]], limits: Remote, priority: int, affinity: str) -> T:
         blamed = behind = 0
         failed_at: dict[Lane, float] = {}
         while True:
@@ -207,7 +204,7 @@ class Throttle:
         self.troubled_since = None
         # More than it is asked for says nothing of what it could take.
         if lane.in_flight >= int(lane.limit):
-            lane.limit = min(lane.ceiling, lane.limit + (1 / lane.limit if lane.steady else 1))
+            lane.limit = min(lane.ceiling, lane.limit + (1 if lane.limit < lane.threshold else 1 / lane.limit))
         self._note(lane, None)
         self.leave(ticket)
 
@@ -218,7 +215,8 @@ class Throttle:
             self.troubled_since = now
         if ticket.sent_at >= lane.cut_at:  # else it was under way when the limit was cut: the same trouble
             lane.limit = max(1.0, min(lane.limit, lane.in_flight) / 2)
-            lane.steady = True
+            if not lane.failures:
+                lane.threshold = lane.limit
             lane.cut_at = now
             lane.failures += 1
             self._note(lane, event)

@@ -68,12 +68,14 @@ def plot(traces: list[Flow], path: Path) -> None:
     """Draw the traces into a picture; the suffix says which kind.
 
     Raises:
-        UserError: when the suffix is none that can be drawn, or there is nothing to draw.
+        UserError: when the suffix is none that can be drawn, its folder is missing, or there is nothing to draw.
     """
     if not traces:
         raise UserError("no endpoint was asked in this run", expected="a corpus whose SM is an endpoint")
-    if path.suffix not in (".png", ".svg", ".pdf"):
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"cannot draw a `{path.suffix}` file", where=str(path), expected=".png, .svg or .pdf")
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=str(path.parent))
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 2.6 * len(traces)), layout="constrained")

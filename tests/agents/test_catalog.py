@@ -59,20 +59,6 @@ def test_each_kind_of_seed_has_agents_in_every_family(kind: str):
     assert all(catalog.of(family, kind) for family in FAMILIES)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["text", "table", "code"])
-def test_all_prompts_of_a_seed_start_with_the_same_system_text_and_the_same_seed(kind: str):
-    # An engine with prefix caching reads the seed once only if this holds.
-    seed = SEEDS[kind]
-    starts = set()
-    for agent in load_catalog():
-        if kind in agent.prompt.kinds:
-            for passage in (None, "A passage."):
-                system, user = agent.messages(seed, passage, **VALUES)
-                starts.add((system["role"], system["content"], user["role"], user["content"][: len(seed.content)]))
-    assert [start[3] for start in starts] == [seed.content]
-    assert len(load_catalog().of("judge", kind)) > 1  # type: ignore[arg-type]
-
-
 def test_a_passage_follows_the_seed():
     agent = load_catalog().agents["answer"][0]
     user = agent.messages(SEEDS["text"], "A passage.", **VALUES)[1]["content"]

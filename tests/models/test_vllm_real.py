@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from understudy.errors import EngineRefused, ModelError
 from understudy.graphs import generate
@@ -69,7 +70,7 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["vllm", "vllm-server"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["vllm", "vllm-server"])
 async def sm(request: pytest.FixtureRequest, lora: Path) -> AsyncIterator[SM]:
     spec = {"backend": request.param, **ENGINE, "adapters": {"odd": str(lora)}}
     model = await open_sm(Recipe.model_validate({"name": "x", "seeds": [{"path": "."}], "accept": 1, "sm": spec}))
