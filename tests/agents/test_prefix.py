@@ -1,15 +1,13 @@
 """Every prompt of a seed starts with the same text, so an engine with a prefix cache reads the seed once."""
 
-import os
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 
 from understudy.agents import Agent, Catalog, load_catalog
 from understudy.nouns import Kind, Messages, Seed
 
-CONTENT = {
+CONTENT: dict[Kind, str] = {
     "text": "A lock lifts boats.\n\nIt needs {{ no }} pump:\n  the water\tflows downhill. ",
     "table": "| day | level |\n|---|---|\n| Monday | 1.20 |\n",
     "code": "def area(w, h):\n    return {'a': w * h}\n",
@@ -47,24 +45,21 @@ def strays(catalog: Catalog, kind: Kind, passage: str | None) -> list[str]:
     system = next(iter(catalog)).system
     start = f"<|system|>\n{system}<|user|>\n{seed.content}"
     reading = start if passage is None else f"{start}\n\nRewritten:\n{passage}"
-    found = prompts(catalog, seed, passage)
     out = []
-    for name, text in found.items():
+    for name, text in prompts(catalog, seed, passage).items():
         wanted = start if name.startswith(BEFORE_THE_PASSAGE) else reading
         if not text.startswith(f"{wanted}\n\n") or text == f"{wanted}\n\n":
             out.append(name)
-    if not out:
-        assert os.path.commonprefix(list(found.values())).startswith(start)
     return out
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("kind", CONTENT)
 @pytest.mark.parametrize("passage", [None, PASSAGE], ids=["seed as it is", "seed recast"])
 def test_all_prompts_of_a_seed_begin_with_the_system_text_and_the_seed(kind: Kind, passage: str | None):
     assert strays(load_catalog(), kind, passage) == []
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("kind", CONTENT)
 def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
     catalog = load_catalog()
     found = prompts(catalog, Seed.of(kind, CONTENT[kind], "a:1"), None)
@@ -73,6 +68,10 @@ def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
     assert len(found) == len(agents) + len(pairs) and pairs
     assert {name.split("/")[0] for name in found} == {"persona", "transform", "instruct", "answer", "refine", "judge"}
     assert len(set(found.values())) == len(found)
+
+
+def test_every_kind_of_seed_that_an_agent_takes_is_compared():
+    assert {kind for agent in load_catalog() for kind in agent.prompt.kinds} == set(CONTENT)
 
 
 class TaskFirst(Agent):

