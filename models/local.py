@@ -26,7 +26,8 @@ from understudy.models.sm import SM, Capabilities, Constraint, Matrix, Reply, Re
 from understudy.nouns import Messages, canonical
 
 if TYPE_CHECKING:
-    from understudy.models.decoding import Decoder, Row
+    from understudy.models.decoding import Decoder
+    from understudy.models.drawing import Row
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Local(SM):
 
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         """The replies, decoded together with whatever else is under way."""
-        from understudy.models.decoding import Row
+        from understudy.models.drawing import Row
 
         decoder = await self._ready()
         prompt = prompt_ids(self._tokenizer, request.messages)

@@ -101,7 +101,7 @@ class SM(BaseChatModel):
 
     remedies: ClassVar[dict[str, str]] = {
         "adapters": "`backend: vllm` and `vllm-server` run LoRA adapters",
-        "score": "`vllm`, `vllm-server`, `transformers`, and `openai` endpoints that vLLM serves can",
+        "score": "`vllm`, `vllm-server`, `embedded`, `transformers`, and `openai` endpoints that vLLM serves can",
         "embed": "`embedded`, `transformers`, and `openai` endpoints that serve an embedding model can",
     }
 

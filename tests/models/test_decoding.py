@@ -25,7 +25,9 @@ from transformers import (
 )
 
 from understudy.errors import EngineError, ModelError
-from understudy.models.decoding import _BLOCK, Decoder, PrefixStore, Row, draw, uniform
+from understudy.models.decoding import Decoder
+from understudy.models.drawing import Row, draw, uniform
+from understudy.models.keyvalues import BLOCK, PrefixStore
 from understudy.models.local import _deliver
 from understudy.prompt import Sampling
 
@@ -190,23 +192,23 @@ def test_what_prompts_share_at_their_start_is_read_once_and_changes_nothing(llam
     assert [row.cached for row in one.rows] == [0, 32, 32, 32, 32, 32]
     two = Asked(one.decoder)
     assert two.decode(*asked) == [row.written for row in one.rows]
-    assert [row.cached for row in two.rows] == [(len(prompt) - 1) // _BLOCK * _BLOCK for prompt, *_ in asked]
+    assert [row.cached for row in two.rows] == [(len(prompt) - 1) // BLOCK * BLOCK for prompt, *_ in asked]
     none = Asked(decoders(llama, 3, keep_prefixes=False))
     assert none.decode(*asked) == [row.written for row in one.rows]
     assert {row.cached for row in none.rows} == {0}
 
 
-@pytest.mark.parametrize("length", [_BLOCK - 1, _BLOCK, _BLOCK + 1, 2 * _BLOCK, 2 * _BLOCK + 1])
+@pytest.mark.parametrize("length", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 1])
 def test_the_last_token_of_a_prompt_is_always_read(llama: Any, decoders: Open, length: int):
     (prompt,) = prompts(1, length, length + 1, seed=length)
     asked = Asked(decoders(llama))
     first, again = asked.decode((prompt, WARM, 3))[0], asked.decode((prompt, WARM, 3))[0]
     assert first == again == reference(llama, prompt, WARM, 3)
-    assert [row.cached for row in asked.rows] == [0, (length - 1) // _BLOCK * _BLOCK]
+    assert [row.cached for row in asked.rows] == [0, (length - 1) // BLOCK * BLOCK]
 
 
 def test_a_block_is_known_by_all_that_leads_up_to_it(llama: Any, decoders: Open):
-    a, b, shared = prompts(3, _BLOCK, _BLOCK + 1, seed=9)
+    a, b, shared = prompts(3, BLOCK, BLOCK + 1, seed=9)
     asked = Asked(decoders(llama, 1))
     asked.decode(([*a, *shared, 5], WARM, 0))
     assert asked.decode(([*b, *shared, 5], WARM, 0)) == [reference(llama, [*b, *shared, 5], WARM, 0)]
@@ -215,10 +217,10 @@ def test_a_block_is_known_by_all_that_leads_up_to_it(llama: Any, decoders: Open)
 
 def test_what_was_not_used_for_longest_is_forgotten_first(llama: Any, decoders: Open):
     decoder = decoders(llama, 1)
-    decoder._store = PrefixStore(4 * _BLOCK)
+    decoder._store = PrefixStore(4 * BLOCK)
     asked = Asked(decoder)
     brief = Sampling(temperature=0, max_tokens=1)
-    one, two, three = prompts(3, 2 * _BLOCK + 1, 2 * _BLOCK + 2, seed=3)
+    one, two, three = prompts(3, 2 * BLOCK + 1, 2 * BLOCK + 2, seed=3)
     for prompt in (one, two, one, three, one, two):
         asked.decode((prompt, brief, 0))
     assert [row.cached for row in asked.rows] == [0, 0, 32, 0, 32, 0]
@@ -442,7 +444,7 @@ def test_every_row_is_finished_once_whatever_comes_together(llama: Any, rows: li
     decoder.close()
     assert sorted(map(id, asked.finished)) == sorted(map(id, asked.rows))
     for row in asked.rows:
-        assert row.error is None and row.cached % _BLOCK == 0
+        assert row.error is None and row.cached % BLOCK == 0
         assert 1 <= len(row.written) <= row.sampling.max_tokens
         assert row.ended == (row.written[-1] == END)
     for row in asked.rows[:2]:
