@@ -67,7 +67,8 @@ def report(
         screen.print(f"  {flow.endpoint}", style="dim", markup=False)
         screen.print(f"  {blocks}\n  {marks}", markup=False)
         for event, count in flow.troubles.most_common():
-            screen.print(f"  × {event}: the limit was cut {count} times", markup=False)
+            times = "once" if count == 1 else f"{count} times"
+            screen.print(f"  × {event}: the limit was cut {times}", markup=False)
     if found:
         diversity = plain_table("measure", "value")
         for name, value in found.items():

@@ -258,7 +258,7 @@ class Throttle:
         self._noted_at = now
         self.trace.append(Point(now, lane.name, int(lane.limit), lane.in_flight, len(self._waiting), event))
         if len(self.trace) > _TRACE_POINTS:
-            self.trace[:] = self.trace[::2]
+            self.trace[:] = [point for place, point in enumerate(self.trace) if point.event or not place % 2]
             self._every_s *= 2
 
 

@@ -55,7 +55,7 @@ def test_a_report_charts_each_endpoint_within_80_columns(understudy: Understudy,
     assert "sm: requests at once, at most 32, over 1m00s" in out
     assert "strong: requests at once, at most 4, over 1m05s" in out
     assert "http://a/v1" in out and "http://b/v1" in out
-    assert "× 429: the limit was cut 1 times" in out and "× timeout: the limit was cut 2 times" in out
+    assert "× 429: the limit was cut once" in out and "× timeout: the limit was cut 2 times" in out
     assert "█" in out and max(map(len, out.splitlines())) <= 80
 
 
