@@ -65,7 +65,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             sm.complete(
                 Request(
                     ({"role": "user", "content": f"Describe {TOPICS[n % len(TOPICS)]} as JSON."},),
-                    Sampling(temperature=1.0, max_tokens=160), seed=n, constraint=held,
+                    Sampling(temperature=1.0, max_tokens=480), seed=n, constraint=held,
                 )
             )
             for n in range(options.calls)
