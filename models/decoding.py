@@ -19,7 +19,7 @@ from understudy.models.drawing import Row, draw
 from understudy.models.keyvalues import KeyValues, PrefixStore
 
 # How much of the prompts' keys and values is kept for later ones, for each row of the batch.
-_KEPT_TOKENS_PER_ROW = 512
+_KEPT_TOKENS_PER_ROW = 1024
 # Prompts that are read together, padding included; more of them are read one group after another.
 _READ_TOKENS = 4096
 

@@ -112,7 +112,8 @@ class PrefixStore:
         """Keep what a row holds of its prompt."""
         if cache.keys is None or cache.values is None:
             return
-        for place, name in enumerate(_names(prompt)):
+        # From the end: what is particular to one prompt is let go of before what it may share with others.
+        for place, name in reversed(list(enumerate(_names(prompt)))):
             if name not in self._blocks:
                 span = slice(place * BLOCK, (place + 1) * BLOCK)
                 self._blocks[name] = cache.keys[:, row, :, span].clone(), cache.values[:, row, :, span].clone()
