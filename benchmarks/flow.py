@@ -1,4 +1,4 @@
-"""The recipe that the engine benchmarks run: documents, and a cast that makes a fixed number of calls a draft."""
+"""The recipe that the engine benchmarks run: documents, and a small cast with the rules as open as they go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from understudy.corpus.readers import read_sources
 from understudy.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-# One agent a family, so that drafts are alike; the rules stand open, so that each goes the whole way.
+# One agent a family, so that drafts are alike; some still end early, at a rule or a reply that cannot be read.
 THREE: dict[str, list[str]] = {
     "persona": ["would-read"], "transform": [], "instruct": ["literal-question"], "refine": [], "answer": ["answer"],
     "judge": [],

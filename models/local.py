@@ -27,7 +27,7 @@ from understudy.nouns import Messages, canonical
 
 if TYPE_CHECKING:
     from understudy.models.decoding import Decoder
-    from understudy.models.drawing import Row
+    from understudy.models.sampler import Row
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Local(SM):
 
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         """The replies, decoded together with whatever else is under way."""
-        from understudy.models.drawing import Row
+        from understudy.models.sampler import Row
 
         decoder = await self._ready()
         prompt = prompt_ids(self._tokenizer, request.messages)

@@ -26,9 +26,9 @@ from transformers import (
 
 from understudy.errors import EngineError, ModelError
 from understudy.models.decoding import Decoder
-from understudy.models.drawing import Row, draw, uniform
 from understudy.models.keyvalues import BLOCK, PrefixStore
 from understudy.models.local import _deliver
+from understudy.models.sampler import Row, draw, uniform
 from understudy.prompt import Sampling
 
 END = 1
