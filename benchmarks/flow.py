@@ -18,6 +18,23 @@ THREE: dict[str, list[str]] = {
 SIX: dict[str, list[str]] = {**THREE, "refine": ["clearer-answer"], "judge": ["clear"]}
 
 
+def engine_options(what: str | None, *backends: str, batch: int = 8) -> argparse.ArgumentParser:
+    """The options of every benchmark of an engine; the first backend is the default."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=backends, default=backends[0])
+    parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
+    parser.add_argument("--batch", type=int, default=batch, help="requests decoded together")
+    parser.add_argument("--out", type=Path, help="a file for the figures, as JSON")
+    return parser
+
+
+def run_options(parser: argparse.ArgumentParser, drafts: int, max_tokens: int, docs: Path = DOCS) -> None:
+    """The options of those that run the graph."""
+    parser.add_argument("--docs", type=Path, default=docs, help="documents that are the seeds")
+    parser.add_argument("--drafts", type=int, default=drafts)
+    parser.add_argument("--max-tokens", type=int, default=max_tokens, help="longest reply")
+
+
 def recipe(options: argparse.Namespace, cast: dict[str, list[str]] = THREE, chunk_tokens: int = 220) -> Recipe:
     """A run that tries `options.drafts` drafts over `options.docs`, and ends when all have been tried."""
     engine: dict[str, Any] = {"backend": options.backend, "path": options.path}

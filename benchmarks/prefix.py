@@ -21,7 +21,7 @@ from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from flow import DOCS, SIX, recipe
+from flow import DOCS, SIX, engine_options, recipe, run_options
 from machine import markdown, save, say
 
 from understudy.agents import Agent
@@ -63,15 +63,9 @@ async def measure(options: argparse.Namespace, last: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and tell it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("transformers", "vllm"), default="vllm")
-    parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
-    parser.add_argument("--docs", type=Path, default=DOCS)
-    parser.add_argument("--drafts", type=int, default=24)
-    parser.add_argument("--chunk-tokens", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=8, help="requests decoded together")
-    parser.add_argument("--max-tokens", type=int, default=40, help="longest reply")
-    parser.add_argument("--out", type=Path)
+    parser = engine_options(__doc__, "vllm", "transformers")
+    run_options(parser, drafts=40, max_tokens=96, docs=DOCS.parent / "README.md")
+    parser.add_argument("--chunk-tokens", type=int, default=600, help="longest seed")
     options = parser.parse_args()
     results = []
     for last in (False, True):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from flow import DOCS, recipe
+from flow import DOCS, engine_options, recipe
 from machine import markdown, save
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -89,12 +89,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and tell it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("transformers", "vllm", "vllm-server"), default="transformers")
-    parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
+    parser = engine_options(__doc__, "transformers", "vllm", "vllm-server", batch=32)
     parser.add_argument("--calls", type=int, default=500)
-    parser.add_argument("--batch", type=int, default=32, help="requests decoded together")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.docs, options.drafts, options.max_tokens = DOCS, 1, 160
     result = asyncio.run(measure(options))

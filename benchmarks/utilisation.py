@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from flow import DOCS, recipe
+from flow import engine_options, recipe, run_options
 from machine import markdown, save, say
 
 from understudy.graphs import generate
@@ -115,15 +115,9 @@ async def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure, and tell it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("transformers", "vllm"), default="transformers")
-    parser.add_argument("--path", default="embedded", help="folder of the model; `embedded` is SmolLM2-135M-Instruct")
-    parser.add_argument("--docs", type=Path, default=DOCS)
-    parser.add_argument("--drafts", type=int, default=160)
-    parser.add_argument("--batch", type=int, default=8, help="requests decoded together")
-    parser.add_argument("--max-tokens", type=int, default=40, help="longest reply")
+    parser = engine_options(__doc__, "transformers", "vllm")
+    run_options(parser, drafts=160, max_tokens=40)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rounds = asyncio.run(measure(options))
     rows = [

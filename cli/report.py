@@ -80,11 +80,12 @@ def report(
 
 
 def _costs(what: str, costs: dict[str, Cost]) -> Table:
-    table = plain_table(what, "calls", "prompt tok", "cached", "reply tok", "seconds")
+    priced = any(cost.cost for cost in costs.values())
+    table = plain_table(what, "calls", "prompt tok", "cached", "reply tok", "seconds", *(["money"] if priced else []))
     for name, cost in costs.items():
         cached = f"{cost.cached_tokens / cost.prompt_tokens:.0%}" if cost.prompt_tokens else ""
         table.add_row(
             name, str(cost.calls), f"{cost.prompt_tokens:,}", cached, f"{cost.completion_tokens:,}",
-            f"{cost.seconds:,.0f}",
+            f"{cost.seconds:,.0f}", *([f"{cost.cost:.4f}"] if priced else []),
         )  # fmt: skip
     return table

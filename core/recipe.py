@@ -169,6 +169,9 @@ class OpenAISM(Remote):
     def _one_or_several(self) -> OpenAISM:
         if (self.base_url is None) == (not self.endpoints):
             raise ValueError("`base_url`, or a list of `endpoints`, and not both")
+        urls = [one.base_url for one in self.endpoints]
+        if twice := next((url for url in urls if urls.count(url) > 1), None):
+            raise ValueError(f"{twice} stands twice in `endpoints`; give it the sum of the weights once")
         return self
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,7 @@ from understudy.errors import SeedError
 
 if TYPE_CHECKING:
     from bs4 import Tag
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 BlockKind = Literal["heading", "prose", "list", "whole"]
@@ -133,13 +135,19 @@ def _fill(parts: list[str], joint: str, chunk_tokens: int) -> Iterator[str]:
         yield joint.join(held)
 
 
-def _markdown(text: str) -> Iterator[Block]:
+@cache
+def _parser() -> MarkdownIt:
+    """Made once: that takes longer than to parse a page."""
     from markdown_it import MarkdownIt
 
+    return MarkdownIt("commonmark").enable("table")
+
+
+def _markdown(text: str) -> Iterator[Block]:
     lines = text.split("\n")
     matter = _front_matter(lines)
     lines[:matter] = [""] * matter  # keeps line numbers true
-    tokens = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
+    tokens = _parser().parse("\n".join(lines))
     for place, token in enumerate(tokens):
         if token.level != 0 or token.map is None or token.nesting < 0 or token.type == "hr":
             continue

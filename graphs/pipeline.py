@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, get_args, get_type_hints
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
 
 from understudy.graphs import nodes, routes
+from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
+
+Route = Callable[[State, Context], str]
+"""Says which node is next; its return annotation lists all that it may name."""
 
 
 def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     """Compile the graph, without a checkpointer: the journal is what a resumed run reads."""
     graph = StateGraph(State, context_schema=Context)
-    graph.add_node("persona", nodes.persona)
-    graph.add_node("transform_document", nodes.transform)
-    graph.add_node("transform_table", nodes.transform)
-    graph.add_node("transform_code", nodes.transform)
-    graph.add_node("instruct", nodes.instruct)
-    graph.add_node("gate", nodes.gate)
-    graph.add_node("answer", nodes.answer)
-    graph.add_node("weigh", nodes.weigh)
-    graph.add_node("suggest", nodes.suggest)
-    graph.add_node("edit", nodes.edit)
-    graph.add_node("verify", nodes.verify)
-    graph.add_node("commit", nodes.commit)
+
+    def add(name: str, node: Node, route: Route) -> None:
+        ways = get_args(get_type_hints(route)["return"])
+        graph.add_node(name, routed(node, route), destinations=ways)
 
     graph.add_edge(START, "persona")
-    graph.add_conditional_edges("persona", routes.by_kind)
-    for transform in ("transform_document", "transform_table", "transform_code"):
-        graph.add_conditional_edges(transform, routes.after_transform)
-    graph.add_conditional_edges("instruct", routes.after_instruct)
-    graph.add_conditional_edges("gate", routes.after_gate)
-    graph.add_conditional_edges("answer", routes.after_answer)
-    graph.add_conditional_edges("weigh", routes.after_weigh)
-    graph.add_conditional_edges("suggest", routes.after_suggest)
-    graph.add_conditional_edges("edit", routes.after_edit)
+    add("persona", nodes.persona, routes.by_kind)
+    add("transform_document", nodes.transform, routes.after_transform)
+    add("transform_table", nodes.transform, routes.after_transform)
+    add("transform_code", nodes.transform, routes.after_transform)
+    add("instruct", nodes.instruct, routes.after_instruct)
+    add("gate", nodes.gate, routes.after_gate)
+    add("answer", nodes.answer, routes.after_answer)
+    add("weigh", nodes.weigh, routes.after_weigh)
+    add("suggest", nodes.suggest, routes.after_suggest)
+    add("edit", nodes.edit, routes.after_edit)
+    graph.add_node("verify", nodes.verify)
+    graph.add_node("commit", nodes.commit)
     graph.add_edge("verify", "commit")
     graph.add_edge("commit", END)
     return graph.compile(name="understudy")
+
+
+def routed(node: Node, route: Route) -> Callable[..., Any]:
+    """A node that also says where the draft goes next.
+
+    For a conditional edge LangGraph reads the whole state once more: half as much again as the step itself.
+    """
+
+    @wraps(node)
+    async def step(state: State, runtime: Runtime[Context]) -> Command[str]:
+        update = await node(state, runtime)
+        merged: State = {**state, **update}  # type: ignore[typeddict-item]
+        return Command(update=update, goto=route(merged, runtime.context))
+
+    return step

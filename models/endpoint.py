@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -18,7 +16,7 @@ from pydantic import PrivateAttr
 
 from understudy.errors import EngineRefused, ModelError
 from understudy.models.sm import SM, Capabilities, Matrix, Reply, Request, Score
-from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble
+from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble, parse_retry_after
 from understudy.nouns import Messages
 from understudy.recipe import OpenAISM, Served
 
@@ -255,7 +253,7 @@ class Endpoint(SM):
                 f"the endpoint refused the key: {message}", where=base_url, remedy=f"check {self._key_name(base_url)}"
             )
         if response.status in TRANSIENT or response.status >= 500:
-            wait = _retry_after(response.headers.get("Retry-After"))
+            wait = parse_retry_after(response.headers.get("Retry-After"))
             raise Trouble(str(response.status), message, wait)
         raise EngineRefused(message, where=base_url)
 
@@ -321,20 +319,6 @@ def _replies(answer: Any, where: str) -> list[Reply]:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EngineRefused(f"not a chat completion: {_short(error)}", where=where) from error
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from a number or an HTTP date; None where the header says nothing sensible."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return seconds if 0 <= seconds < float("inf") else None
 
 
 def _short(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 
 from understudy.errors import EngineRefused, ModelError
 from understudy.models.sm import SM, Capabilities, Reply, Request
-from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble
+from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble, parse_retry_after
 from understudy.prompt import Sampling
 from understudy.recipe import LangChainSM
 
@@ -134,7 +134,9 @@ def _translated(error: Exception, where: str) -> Exception:
     a_mistake = isinstance(error, (NotImplementedError, TypeError, AttributeError, ValueError))
     if status is None and a_mistake and not isinstance(error, json.JSONDecodeError):
         return EngineRefused(f"{type(error).__name__}: {error}", where=where)
-    return Trouble(str(status or type(error).__name__), f"{type(error).__name__}: {error}")
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    wait = parse_retry_after(headers.get("retry-after"))
+    return Trouble(str(status or type(error).__name__), f"{type(error).__name__}: {error}", wait)
 
 
 def _begun(error: Exception) -> Reply | None:

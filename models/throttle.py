@@ -18,6 +18,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from understudy.errors import EngineRefused, EngineTransient
@@ -260,6 +262,20 @@ class Throttle:
         if len(self.trace) > _TRACE_POINTS:
             self.trace[:] = [point for place, point in enumerate(self.trace) if point.event or not place % 2]
             self._every_s *= 2
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """What a Retry-After header says: seconds, from a number or an HTTP date; None where the header says nothing sensible."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return seconds if 0 <= seconds < float("inf") else None
 
 
 def _late(timeout_s: float) -> Trouble:

@@ -1,8 +1,5 @@
 """Routing, as a table; and the graph's shape."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from understudy.agents import load_catalog
@@ -24,21 +21,21 @@ RECIPE = Recipe(name="x", seeds=(Source(path="."),), accept=1)
         ("code", "transform_code"),
     ],
 )
-async def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node: str) -> None:
-    assert await routes.by_kind({"seed": Seed.of(kind, "x", "y")}) == node  # type: ignore[arg-type]
+def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node: str) -> None:
+    assert routes.by_kind({"seed": Seed.of(kind, "x", "y")}, None) == node  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate])
-async def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
-    assert await route({"status": "failed", "seed": Seed.of("text", "x", "y")}) == "commit"  # type: ignore[operator]
+def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
+    assert route({"status": "failed", "seed": Seed.of("text", "x", "y")}, None) == "commit"  # type: ignore[operator]
 
 
-async def test_an_answer_goes_where_its_draft_stands() -> None:
-    runtime: Any = SimpleNamespace(context=Context(RECIPE, load_catalog(), None, None, None))  # type: ignore[arg-type]
+def test_an_answer_goes_where_its_draft_stands() -> None:
+    context = Context(RECIPE, load_catalog(), None, None, None)  # type: ignore[arg-type]
     seed = Seed.of("text", "x", "y")
-    assert await routes.after_answer({"status": "failed"}, runtime) == "commit"
-    assert await routes.after_answer({"seed": seed, "round": 0, "improved": True}, runtime) == "suggest"
-    assert await routes.after_answer({"seed": seed, "round": 1, "improved": True}, runtime) == "weigh"
+    assert routes.after_answer({"status": "failed"}, context) == "commit"
+    assert routes.after_answer({"seed": seed, "round": 0, "improved": True}, context) == "suggest"
+    assert routes.after_answer({"seed": seed, "round": 1, "improved": True}, context) == "weigh"
 
 
 def test_the_drawing_shows_the_loop_and_every_node() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from understudy.corpus import RunFolder
 from understudy.errors import EngineTransient, PromptError, RunFolderError
-from understudy.graphs import Outcome, generate
+from understudy.graphs import Outcome, generate, runner
 from understudy.models import Scripted
 from understudy.models.improvise import improvise
 from understudy.models.sm import Constraint, Reply, Request
@@ -70,6 +71,19 @@ async def test_the_corpus_does_not_depend_on_how_many_drafts_are_in_flight(proje
     await run(project, "one", "in_flight=1")
     await run(project, "many", "in_flight=16")
     assert every_row(project, "one") == every_row(project, "many")
+
+
+async def test_a_run_that_waits_for_a_slow_disk_is_not_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = RunFolder.commit
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.05)
+        return commit(*args)
+
+    monkeypatch.setattr(runner, "SHARD_DRAFTS", 1)
+    monkeypatch.setattr(runner, "_MOST_UNWRITTEN", 1)
+    monkeypatch.setattr(RunFolder, "commit", slow)
+    assert (await run(project, "out", "in_flight=1")).ended == "goal"
 
 
 async def test_a_finished_run_is_run_again_without_a_call(project: Path) -> None:

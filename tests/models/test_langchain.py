@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -99,6 +100,13 @@ async def test_a_failure_that_may_pass_is_tried_again_by_us_and_not_by_the_provi
     assert (await ask(engine)).text == "Water flows downhill."
     assert len(stub.asked) == 2
     assert [point.event is not None for point in engine.throttle.trace][:1] == [True]
+
+
+async def test_a_provider_is_left_alone_for_as_long_as_it_asks(stub: Stub, sm: Open):
+    stub.replies = [(429, "{}", "Retry-After: 1\r\n"), (200, chat())]
+    started = time.monotonic()
+    await ask(sm())
+    assert time.monotonic() - started >= 1  # without the header it is asked again after a quarter of that
 
 
 async def test_an_endpoint_where_nothing_succeeds_is_given_up_after_the_patience(stub: Stub, sm: Open):
