@@ -207,6 +207,9 @@ def _start(settings: VLLMModel, path: Path, adapters: dict[str, Path]) -> _Engin
         gpu_memory_utilization=settings.memory or (0.3 if on_cpu else 0.9),
         tensor_parallel_size=settings.tensor_parallel,
         enable_prefix_caching=settings.prefix_cache,
+        # A seeded request whose prompt is read in pieces ends vLLM's engine on a CPU (seen with 0.32): its generators
+        # cannot be set back.
+        enable_chunked_prefill=False if on_cpu else None,
         block_size=settings.block_tokens,
         enforce_eager=not (settings.compile if settings.compile is not None else not on_cpu),
         load_format="safetensors",

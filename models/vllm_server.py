@@ -186,6 +186,11 @@ class ServedByUs(Endpoint):
             self._server.log.unlink(missing_ok=True)
 
 
+def _has_accelerator() -> bool:
+    """Whether the server will find a GPU; this environment need not have vllm, which could tell for sure."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+
+
 def _arguments(settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) -> list[str]:
     flags: dict[str, Any] = {
         "host": "127.0.0.1",
@@ -205,6 +210,8 @@ def _arguments(settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) ->
         out += [f"--{name}", str(value)] if value is not None else []
     out += ["--enable-prompt-tokens-details", "--no-enable-log-requests", "--disable-uvicorn-access-log"]
     out.append("--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching")
+    if not _has_accelerator():
+        out.append("--no-enable-chunked-prefill")  # see `vllm_engine.py`
     if settings.compile is False:
         out.append("--enforce-eager")
     if adapters:

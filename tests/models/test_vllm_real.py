@@ -99,6 +99,13 @@ async def test_what_prompts_share_is_read_once(sm: SM) -> None:
     assert again.cached_tokens > 0.6 * again.prompt_tokens
 
 
+async def test_more_prompts_at_once_than_the_engine_reads_in_a_step_are_all_answered(sm: SM) -> None:
+    texts = [f"{number} boats passed the weir on a Tuesday. " * 70 + "How many?" for number in range(4)]
+    together = await asyncio.gather(*(one(sm, text, seed=9) for text in texts))
+    assert all(reply.prompt_tokens > 600 for reply in together)
+    assert together[-1].text == (await one(sm, texts[-1], seed=9)).text
+
+
 async def test_schemas_and_expressions_hold_the_reply(sm: SM) -> None:
     schema = {
         "type": "object",
