@@ -265,7 +265,7 @@ class Throttle:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """What a Retry-After header says: seconds, from a number or an HTTP date; None where the header says nothing sensible."""
+    """Seconds, from a Retry-After header that is a number or a date; None where it says nothing sensible."""
     if value is None:
         return None
     try:
