@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -42,7 +43,7 @@ class Catalog:
     def __iter__(self) -> Iterator[Agent]:
         return (agent for family in FAMILIES for agent in self.agents[family])
 
-    def check(self, kinds: set[Kind]) -> None:
+    def check(self, kinds: AbstractSet[Kind]) -> None:
         """That every kind of seed can get through the graph.
 
         Raises:

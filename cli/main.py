@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import evaluate, graph, init, personas, report, run, traces, train
+from understudy.cli import evaluate, graph, init, journal, personas, report, run, traces, train
 
 app = typer.Typer(
     name="understudy",
@@ -24,6 +24,7 @@ app.command()(personas.personas)
 app.command()(run.run)
 app.command()(traces.traces)
 app.command()(report.report)
+app.add_typer(journal.app, name="journal")
 app.command()(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(graph.graph)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli.screen import AsJson, Corpus, clock, console, plain_table
+from understudy.cli.screen import AsJson, Corpus, clock, console, plain_table, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +21,11 @@ def report(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Embed the instructions too, and measure how many are truly different.")
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="Show what an accepted example cost, by agent, sm, persona, seed or reason."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many lines of --by to show.")] = 20,
     picture: Annotated[
         Path | None,
         typer.Option("--plot", help="Draw how many requests each endpoint was given, into a .png, .svg or .pdf."),
@@ -34,6 +39,9 @@ def report(
     from understudy.models import open_embedder
     from understudy.traces.flow import flows, plot
 
+    if by is not None:
+        _shares(corpus, by, limit, as_json)
+        return
     with RunFolder.read(corpus) as folder:
         books = folder.accounting()
         embedder = open_embedder(folder.recipe.dedup.embedder, folder.recipe.folder) if coverage else None
@@ -77,6 +85,31 @@ def report(
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
+
+
+def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from understudy.corpus import RunFolder
+    from understudy.errors import UserError
+    from understudy.traces.costs import GROUPINGS, shares
+
+    if by not in GROUPINGS:
+        raise UserError(f"--by {by}", expected=", ".join(GROUPINGS))
+    with RunFolder.read(corpus) as folder:
+        found = shares(folder, by)
+    if as_json:
+        typer.echo(json.dumps([asdict(share) | {"per_accepted": share.per_accepted} for share in found]))
+        return
+    table = plain_table(by, "drafts", "accepted", "SM tokens", "tokens per accepted")
+    for share in found[:limit]:
+        each = "" if share.per_accepted is None else f"{share.per_accepted:,.0f}"
+        drafts = "" if share.drafts is None else f"{share.drafts:,}"
+        table.add_row(visible(share.name), drafts, f"{share.accepted:,}", f"{share.tokens:,}", each)
+    console().print(table)
+    if len(found) > limit:
+        console().print(f"{limit} of {len(found)}; --limit shows more.")
 
 
 def _costs(what: str, costs: dict[str, Cost]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,10 @@ import typer
 from understudy.cli.screen import clock, console, default_out, plain_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from understudy.graphs import Outcome, Progress
+    from understudy.graphs.forecast import Forecast, Range
     from understudy.recipe import Recipe
 
 # Without a terminal, one line now and then is enough for a log.
@@ -25,6 +29,7 @@ def run(
         Path | None, typer.Option("--out", "-o", help="The corpus folder; default: runs/ beside the recipe.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and cost; call no model.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on after the forecast without being asked.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as accept=100.")
     ] = None,
@@ -42,8 +47,8 @@ def run(
     from understudy.graphs import run as generate
 
     console().print(f"[bold]{loaded.name}[/]: {loaded.accept} accepted examples into {folder}")
-    with _Watch() as watch:
-        outcome = generate(loaded, folder, watch)
+    with _Watch(yes) as watch:
+        outcome = generate(loaded, folder, watch, watch.ask)
     again = ["understudy", "run", str(recipe), *(["--out", str(out)] if out else [])]
     again += [word for setting in settings or () for word in ("--set", setting)]
     _summary(loaded, outcome, shlex.join(again))
@@ -56,9 +61,10 @@ def run(
 class _Watch:
     """Shows progress: a live line in a terminal, else a plain line now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, yes: bool) -> None:
         from rich.live import Live
 
+        self._yes = yes
         self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._last = time.monotonic()
@@ -79,6 +85,39 @@ class _Watch:
         elif time.monotonic() - self._last > _LOG_EVERY_S:
             self._last = time.monotonic()
             typer.echo(line(progress))
+
+    def ask(self, told: Forecast) -> bool:
+        """Show the forecast; in a terminal, ask whether to go on."""
+        if self._console.is_terminal:
+            self._live.stop()
+        for text in foretold(told):
+            self._console.print(text)
+        if self._yes or not (self._console.is_terminal and sys.stdin.isatty()):
+            return True
+        agreed = typer.confirm("Go on?", default=True)
+        self._live.start()
+        return agreed
+
+
+def foretold(told: Forecast) -> list[str]:
+    """A forecast in words, each figure with its 90 % interval."""
+
+    def span(range: Range, form: Callable[[float], str]) -> str:
+        return f"{form(range.middle)} ({form(range.low)} to {form(range.high)})"
+
+    whole = "{:,.0f}".format
+    lines = [
+        f"After {told.pilot} drafts, {span(told.acceptance, '{:.0%}'.format)} are expected to be accepted. "
+        f"For {told.accept:,} that makes",
+        f"  {span(told.drafts, whole)} drafts, {span(told.tokens, whole)} tokens, {span(told.seconds, clock)}",
+    ]
+    if told.money.high:
+        lines.append(f"  {span(told.money, '{:,.4g}'.format)} in money")
+    if told.within_plan < 0.95:
+        lines.append(
+            f"  [yellow]The plan's drafts suffice with a chance of {told.within_plan:.0%}: raise `draws_per_seed`.[/]"
+        )
+    return lines
 
 
 def line(progress: Progress) -> str:

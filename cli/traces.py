@@ -41,7 +41,7 @@ def traces(
         return
     with RunFolder.read(corpus) as folder:
         found = folder.ledger.draft_ids(status=status, limit=limit)
-        total = sum(count for state, count in folder.ledger.tally("drafts", "status") if status in (None, state))
+        total = sum(count for state, count in folder.ledger.drafts_by_status().items() if status in (None, state))
     if as_json:
         typer.echo(json.dumps([{"id": i, "status": s, "reason": r} for i, s, r in found]))
         return

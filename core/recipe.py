@@ -46,10 +46,13 @@ class Priced(Strict):
     """Money per million prompt tokens, for the accounting."""
     price_out: float = Field(0.0, ge=0)
     """Money per million generated tokens."""
+    price_hour: float = Field(0.0, ge=0)
+    """Money per hour in which it works on this run's requests, for an engine that is rented by time."""
 
-    def money(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost."""
-        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+    def money(self, prompt_tokens: int, completion_tokens: int, busy_s: float = 0.0) -> float:
+        """What so many tokens, and so many seconds of work, cost."""
+        by_token = (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+        return by_token + busy_s * self.price_hour / 3600
 
 
 class EmbeddedSM(Priced):
@@ -282,6 +285,8 @@ class Budget(Strict):
     """SM tokens, prompts and replies together."""
     seconds: float | None = Field(None, gt=0)
     """Time one sitting may take; a resumed run starts its clock anew."""
+    money: float | None = Field(None, gt=0)
+    """What the SMs may cost in all sittings together, by their prices in this recipe."""
 
 
 class Dedup(Strict):
@@ -340,9 +345,9 @@ class Training(Strict):
 
 # Keys of an SM's section that say where and how fast it is served, not what it writes.
 _SERVING = (
-    "batch_size", "price_in", "price_out", "delay_s", "base_url", "endpoints", "max_concurrency", "timeout_s",
-    "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache", "block_tokens",
-    "compile", "replicas", "start_s",
+    "batch_size", "price_in", "price_out", "price_hour", "delay_s", "base_url", "endpoints", "max_concurrency",
+    "timeout_s", "retries", "patience_s", "api_key_env", "device", "memory", "tensor_parallel", "prefix_cache",
+    "block_tokens", "compile", "replicas", "start_s",
 )  # fmt: skip
 
 

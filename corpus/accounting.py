@@ -6,6 +6,8 @@ reason, each draft a row in exactly one committed file.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +16,6 @@ from understudy.errors import AccountingError
 from understudy.recipe import Recipe
 
 _HOME = {"accepted": "data/", "rejected": "rejected/", "duplicate": "duplicates/", "failed": "failed/"}
-_STATES = ("done", "failed", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Cost:
     seconds: float
     cost: float
     """Money, by the recipe's prices of the SMs that were asked."""
+    busy_s: float | None = None
+    """Of an SM: seconds in which it worked on at least one request. An agent's calls overlap with others'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +58,34 @@ class Accounting:
     """Money, by the recipe's prices."""
 
     @classmethod
-    def of(cls, ledger: Ledger, recipe: Recipe) -> Accounting:
-        """Close the books.
+    def of(cls, ledger: Ledger, recipe: Recipe, by_kind: Mapping[str, int]) -> Accounting:
+        """Close the books; `by_kind` counts the accepted examples by the kind of their seed.
 
         Raises:
             AccountingError: when they do not balance.
         """
-        seeds = dict.fromkeys(_STATES, 0) | dict(ledger.tally("seeds", "state"))
-        drafts = dict.fromkeys(_HOME, 0) | dict(ledger.tally("drafts", "status"))
+        drafts = dict.fromkeys(_HOME, 0) | ledger.drafts_by_status()
         reasons = {
-            f"{status}: {reason}": count
-            for status, reason, count in ledger.tally("drafts", "status", "reason")
-            if status != "accepted"
+            f"{status}: {reason}": count for status, reason, count in ledger.drafts_by_reason() if status != "accepted"
         }
         usage = ledger.call_usage()
+        busy = ledger.busy()
+        money = _money(recipe, usage, busy)
         agents = {
-            name: _cost(recipe, [u for u in usage if u.agent == name]) for name in dict.fromkeys(u.agent for u in usage)
+            name: _cost([(u, m) for u, m in zip(usage, money, strict=True) if u.agent == name])
+            for name in dict.fromkeys(u.agent for u in usage)
         }
-        sms = {name: _cost(recipe, [u for u in usage if u.sm == name]) for name in recipe.engines}
+        sms = {
+            name: _cost([(u, m) for u, m in zip(usage, money, strict=True) if u.sm == name], busy.get(name, 0.0))
+            for name in recipe.engines
+        }
         tokens = sum(cost.prompt_tokens + cost.completion_tokens for cost in agents.values())
-        by_status = ledger.tokens_of_drafts()
-        kinds = ledger.tally("drafts JOIN seeds ON seeds.id = drafts.seed", "status", "json_extract(body, '$.kind')")
+        by_status = ledger.tokens_by_status()
         books = cls(
-            seeds=seeds,
+            seeds=ledger.seeds_by_state(),
             drafts=drafts,
             reasons=reasons,
-            by_kind={kind: count for status, kind, count in kinds if status == "accepted"},
+            by_kind=dict(sorted(by_kind.items())),
             agents=agents,
             sms=sms,
             tokens=tokens,
@@ -98,8 +103,12 @@ class Accounting:
                     f"the ledger has {self.drafts[status]} {status} drafts, the files have {written}",
                     where=str(ledger.path.parent / home),
                 )
-        if sum(self.seeds[state] for state in _STATES) != ledger.count_seeds():
+        if self.seeds["pending"] < 0:
             raise AccountingError(f"seeds do not add up: {self.seeds}", where=str(ledger.path))
+        if sum(self.by_kind.values()) != self.drafts["accepted"]:
+            raise AccountingError(
+                f"{self.drafts['accepted']} accepted drafts, of these kinds: {self.by_kind}", where=str(ledger.path)
+            )
         nameless = [reason for reason in self.reasons if reason.endswith(": None")]
         if nameless:
             raise AccountingError(f"drafts without a reason: {nameless}", where=str(ledger.path))
@@ -111,13 +120,27 @@ class Accounting:
         return asdict(self)
 
 
-def _cost(recipe: Recipe, usage: list[Usage]) -> Cost:
-    engines = recipe.engines
+def _money(recipe: Recipe, usage: list[Usage], busy: Mapping[str, float]) -> list[float]:
+    """What each agent's use of each SM cost; an SM's hours are shared out by tokens."""
+    tokens = Counter[str]()
+    for used in usage:
+        tokens[used.sm] += used.prompt_tokens + used.completion_tokens
+
+    def share(used: Usage) -> float:
+        return (used.prompt_tokens + used.completion_tokens) / max(1, tokens[used.sm])
+
+    return [
+        recipe.engines[u.sm].money(u.prompt_tokens, u.completion_tokens, busy.get(u.sm, 0.0) * share(u)) for u in usage
+    ]
+
+
+def _cost(usage: list[tuple[Usage, float]], busy_s: float | None = None) -> Cost:
     return Cost(
-        calls=sum(u.calls for u in usage),
-        prompt_tokens=sum(u.prompt_tokens for u in usage),
-        cached_tokens=sum(u.cached_tokens for u in usage),
-        completion_tokens=sum(u.completion_tokens for u in usage),
-        seconds=sum(u.seconds for u in usage),
-        cost=sum(engines[u.sm].money(u.prompt_tokens, u.completion_tokens) for u in usage),
+        calls=sum(u.calls for u, _ in usage),
+        prompt_tokens=sum(u.prompt_tokens for u, _ in usage),
+        cached_tokens=sum(u.cached_tokens for u, _ in usage),
+        completion_tokens=sum(u.completion_tokens for u, _ in usage),
+        seconds=sum(u.seconds for u, _ in usage),
+        cost=sum(money for _, money in usage),
+        busy_s=busy_s,
     )

@@ -5,9 +5,11 @@
     ├── data/              accepted examples, train-*.parquet and test-*.parquet
     ├── rejected/  duplicates/  failed/      what was not kept, with its reason
     ├── traces/            the SM calls behind each shard
+    ├── seeds/             the seeds, in plan order
     ├── index/             signatures and embeddings of what passed the gate
     ├── recipe.json        the recipe as it was resolved
     ├── report.json        the accounting and the measures
+    ├── run.json           what the ledger knows of the run itself, should the ledger be damaged
     └── ledger.db          the truth; a file it does not list is not part of the corpus
 
 Drafts are committed in plan order, a shard at a time: files first, durable, then one ledger transaction.
@@ -20,6 +22,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -28,15 +31,18 @@ from typing import Any
 import pyarrow as pa
 
 from understudy import __version__
-from understudy.corpus import rows
+from understudy.corpus import rows, seeds
 from understudy.corpus.accounting import Accounting
 from understudy.corpus.ledger import Draft, Ledger, storage_errors
 from understudy.corpus.readers import read_sources
 from understudy.errors import RunFolderError
-from understudy.nouns import Call, Example, Seed, address
+from understudy.nouns import Call, Example, Kind, Seed, address
 from understudy.recipe import Recipe
 
-_HOMES = {"rejected": "rejected", "duplicate": "duplicates", "failed": "failed"}
+_HOMES: dict[str, str] = {"rejected": "rejected", "duplicate": "duplicates", "failed": "failed"}
+FACTS = "run.json"
+HOMES = ("data", *_HOMES.values(), "traces", "index", seeds.HOME)
+"""The folders of files that the ledger lists."""
 INDEX = pa.schema(
     [
         ("stage", pa.string()),
@@ -55,6 +61,9 @@ class RunFolder:
         self.path = path
         self.ledger = ledger
         self.recipe = recipe
+        self.seeds = seeds.SeedFiles(path, ledger.files(f"{seeds.HOME}/"))
+        self.kinds: frozenset[Kind] = frozenset(json.loads(ledger.meta("kinds")))
+        """The kinds of seed that the run has."""
 
     @classmethod
     def start(cls, path: Path, recipe: Recipe, plan_version: str, index_scheme: str = "") -> RunFolder:
@@ -87,7 +96,9 @@ class RunFolder:
                 }
                 with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
                     shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
-                    ledger.register(shuffled, recipe.test_share)
+                    placed, kinds = seeds.place(building, shuffled, recipe.test_share)
+                    ledger.enter(placed)
+                    ledger.set_meta(kinds=json.dumps(kinds))
                 path.mkdir(exist_ok=True)
                 try:
                     os.rename(building, path)  # replaces an empty folder
@@ -114,6 +125,7 @@ class RunFolder:
             folder = cls(path, ledger, recipe)
             folder._check_files()
             ledger.set_meta(recipe=recipe.model_dump_json(), home=str(recipe.folder))
+            folder.write_text(FACTS, json.dumps(ledger.facts()))
         except BaseException:
             ledger.close()
             raise
@@ -127,11 +139,16 @@ class RunFolder:
                 "no such corpus folder", where=str(path), remedy="check the path, or make one with `understudy run`"
             )
         ledger = Ledger.open(path / "ledger.db", own=False)
-        recipe = Recipe.model_validate_json(ledger.meta("recipe")).at(Path(ledger.meta("home")))
-        return cls(path, ledger, recipe)
+        return cls(path, ledger, cls.recipe_of(ledger))
+
+    @staticmethod
+    def recipe_of(ledger: Ledger) -> Recipe:
+        """The recipe of a run, as it was resolved."""
+        return Recipe.model_validate_json(ledger.meta("recipe")).at(Path(ledger.meta("home")))
 
     def close(self) -> None:
         """Close the ledger."""
+        self.seeds.close()
         self.ledger.close()
 
     def __enter__(self) -> RunFolder:
@@ -151,21 +168,21 @@ class RunFolder:
                     "is missing" if size is None else f"has {size} bytes",
                     where=str(path),
                     expected=f"the committed file of {file.bytes} bytes, sha256 {file.sha256[:12]}…",
-                    remedy="restore it from a copy of the folder",
+                    remedy=f"understudy journal repair {self.path}, then run the recipe again",
                 )
-        for home in ("data", *_HOMES.values(), "traces", "index"):
+        for home in HOMES:
             for path in (self.path / home).glob("*"):
                 if path.is_file() and f"{home}/{path.name}" not in listed:
                     path.unlink()
 
     def commit(
-        self, examples: Sequence[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
+        self, examples: Sequence[tuple[int, Example]], origins: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
     ) -> list[Draft]:
         """Commit finished drafts, in plan order, as the next shard.
 
         Args:
             examples: (turn, example) pairs.
-            seeds: the seeds of these examples with their splits, by id.
+            origins: the seeds of these examples with their splits, by id.
             index: rows of what they added to the gate's indexes.
         """
         shard = self.ledger.next_shard()
@@ -182,7 +199,7 @@ class RunFolder:
             drafts.append(Draft(turn, example, tokens))
         grouped: dict[str, list[dict[str, Any]]] = {}
         for draft in drafts:
-            seed, split = seeds[draft.example.seed]
+            seed, split = origins[draft.example.seed]
             status = draft.example.status
             name = f"data/{split}-" if status == "accepted" else f"{_HOMES[status]}/"
             grouped.setdefault(name, []).append(rows.example_row(draft.example, seed, draft.tokens))
@@ -196,7 +213,7 @@ class RunFolder:
         if index:
             table = pa.Table.from_pylist(index, schema=INDEX)
             files.append(rows.write(self.path, f"index/{shard:05d}.parquet", shard, table))
-        self.ledger.commit(shard, drafts, files, list(calls))
+        self.ledger.commit(shard, drafts, files, list(calls.values()))
         return drafts
 
     def examples(self, status: str = "accepted", split: str | None = None) -> Iterator[Example]:
@@ -234,6 +251,11 @@ class RunFolder:
         row = next(row for row in self.rows(status) if row["id"] == id)
         return rows.example(row), row
 
+    def seed_of(self, example: Example) -> Seed:
+        """The seed that a committed example was made from."""
+        seed, _ = self.seeds[self.ledger.turn(example.id) % len(self.seeds)]
+        return seed
+
     def call(self, key: str) -> Call | None:
         """A journaled call, wherever it lies now."""
         call, shard = self.ledger.call(key)
@@ -241,7 +263,27 @@ class RunFolder:
 
     def accounting(self) -> Accounting:
         """The closed books."""
-        return Accounting.of(self.ledger, self.recipe)
+        kinds = Counter(str(row["seed_kind"]) for row in self.rows(columns=["seed_kind"]))
+        return Accounting.of(self.ledger, self.recipe, kinds)
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Of what there is: how many, and how many bytes they take on disk."""
+        live, rolled = self.ledger.count_calls()
+        ledger = sum(part.stat().st_size for part in self.path.glob("ledger.db*"))
+
+        def bytes_in(*homes: str) -> int:
+            return sum(file.bytes for home in homes for file in self.ledger.files(f"{home}/"))
+
+        drafts = sum(self.ledger.drafts_by_status().values())
+        return {
+            "seeds": (len(self.seeds), bytes_in(seeds.HOME)),
+            "drafts": (drafts, bytes_in("data", *_HOMES.values())),
+            "index rows": (sum(file.rows for file in self.ledger.files("index/")), bytes_in("index")),
+            "calls in traces": (rolled, bytes_in("traces")),
+            "calls in the ledger": (live, self.ledger.bytes_of_calls()),
+            "ledger, by seed": (len(self.seeds), ledger),
+            "shards": (self.ledger.next_shard(), bytes_in(*HOMES)),
+        }
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a small file of the folder (card, report) in one step."""

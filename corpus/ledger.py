@@ -1,9 +1,8 @@
 """The ledger: one SQLite file that is the truth about a run.
 
-It holds every seed and its state, every committed draft, every file of every shard, and the calls whose
-drafts have not been committed yet. A file that the ledger does not list is not part of the corpus. One
-process owns it at a time; SQLite runs in WAL mode with synchronous=FULL, so what was committed survives a
-power cut.
+It holds every committed draft, every file with its checksum, and the calls whose drafts have not been committed yet;
+of calls that lie in files it knows a few bytes. A file that the ledger does not list is not part of the corpus. One
+process owns it at a time; SQLite runs in WAL mode with synchronous=FULL, so what was committed survives a power cut.
 """
 
 from __future__ import annotations
@@ -16,55 +15,41 @@ import shutil
 import socket
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from understudy.errors import AccountingError, RunFolderError, StorageError
-from understudy.nouns import Call, Example, Kind, Seed, address
+from understudy.nouns import Call, Example, Status
 
-SCHEMA_VERSION = 2
-_TABLES = """
+SCHEMA_VERSION = 3
+NO_SHARD = -1
+"""Of files that belong to the run and to no shard: its seeds."""
+STATUSES: tuple[Status, ...] = get_args(Status)
+# Ids and keys are kept as bytes and statuses as numbers: at a hundred million drafts it is these that count.
+TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE seeds(
-    id TEXT PRIMARY KEY, source INTEGER NOT NULL, shuffle TEXT NOT NULL, position INTEGER,
-    split TEXT, twin TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'pending', body TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX seeds_by_position ON seeds(position);
-CREATE INDEX seeds_by_twin ON seeds(twin, position);
-CREATE TABLE drafts(
-    turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seed TEXT NOT NULL REFERENCES seeds(id),
-    draw INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT, tokens INTEGER NOT NULL,
-    shard INTEGER NOT NULL) STRICT;
-CREATE INDEX drafts_by_seed ON drafts(seed);
 CREATE TABLE files(
-    name TEXT PRIMARY KEY, shard INTEGER NOT NULL, sha256 TEXT NOT NULL, rows INTEGER NOT NULL,
+    name TEXT PRIMARY KEY, shard INTEGER NOT NULL, sha256 BLOB NOT NULL, rows INTEGER NOT NULL,
     bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE reasons(number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE drafts(
+    turn INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, status INTEGER NOT NULL,
+    reason INTEGER REFERENCES reasons(number), tokens INTEGER NOT NULL, shard INTEGER NOT NULL) STRICT;
 CREATE TABLE calls(
-    key TEXT PRIMARY KEY, agent TEXT NOT NULL, sm TEXT NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
-    completion INTEGER NOT NULL, seconds REAL NOT NULL, error TEXT, shard INTEGER, body BLOB) STRICT, WITHOUT ROWID;
+    key BLOB PRIMARY KEY, agent TEXT NOT NULL, sm TEXT NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
+    completion INTEGER NOT NULL, seconds REAL NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rolled(key BLOB PRIMARY KEY, shard INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE usage(
+    agent TEXT NOT NULL, sm TEXT NOT NULL, calls INTEGER NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
+    completion INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY(agent, sm)) STRICT, WITHOUT ROWID;
+CREATE TABLE busy(sm TEXT PRIMARY KEY, seconds REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE flow(
     at REAL NOT NULL, sm TEXT NOT NULL, endpoint TEXT NOT NULL, cap INTEGER NOT NULL, in_flight INTEGER NOT NULL,
     waiting INTEGER NOT NULL, event TEXT) STRICT;
-"""
-# Seeds take turns source by source, in an order that hashes the run's seed, and each source gives its share
-# of seeds to the test split; the position is kept for good, so what is added later cannot move it.
-_PLACE_SEEDS = """
-UPDATE seeds SET position = placed.position, split = placed.split FROM (
-    SELECT id, ROW_NUMBER() OVER (ORDER BY rank, source) - 1 AS position,
-        CASE WHEN CAST(rank * :test + 0.5 AS INTEGER) < CAST((rank + 1) * :test + 0.5 AS INTEGER)
-            THEN 'test' ELSE 'train' END AS split
-    FROM (SELECT id, source, ROW_NUMBER() OVER (PARTITION BY source ORDER BY shuffle) - 1 AS rank FROM seeds)
-) AS placed WHERE seeds.id = placed.id
-"""
-# Equal seeds stand on the same side, or the test split would hold what was trained on.
-_JOIN_TWINS = """
-UPDATE seeds SET split = first.split FROM (
-    SELECT twin, split FROM seeds AS one
-    WHERE position = (SELECT MIN(position) FROM seeds WHERE twin = one.twin)
-    GROUP BY twin HAVING (SELECT COUNT(*) FROM seeds WHERE twin = one.twin) > 1
-) AS first WHERE seeds.twin = first.twin
 """
 
 
@@ -115,11 +100,11 @@ class Ledger:
     @classmethod
     def create(cls, path: Path, meta: dict[str, str]) -> Ledger:
         """A new ledger, owned by this process."""
-        lock = _acquire(path)
+        lock = acquire(path)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         with storage_errors(path):
             _configure(db)
-            db.executescript("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;" + _TABLES)
+            db.executescript("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;" + TABLES)
             meta = {**meta, "schema": str(SCHEMA_VERSION)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             db.execute("COMMIT")
@@ -138,25 +123,18 @@ class Ledger:
                 where=str(path.parent),
                 remedy="give the output folder of `understudy run`",
             )
-        lock = _acquire(path) if own else None
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        ledger = cls(path, db, lock)
+        lock = acquire(path) if own else None
         try:
-            _configure(db)
-            version = int(ledger.meta("schema"))
-        except (sqlite3.DatabaseError, LookupError, ValueError) as error:
-            ledger.close()
-            raise RunFolderError(
-                f"ledger is damaged: {error}", where=str(path), remedy="restore it from a copy of the folder"
-            ) from error
-        if version != SCHEMA_VERSION:
-            ledger.close()
-            raise RunFolderError(
-                f"written by another version (ledger schema {version}, this is {SCHEMA_VERSION})",
-                where=str(path),
-                remedy="use the version of understudy that wrote it",
-            )
-        return ledger
+            version = schema_version(path)
+            if version != SCHEMA_VERSION:
+                _bring_up(path, version, own)
+        except BaseException:
+            if lock:
+                lock.close()
+            raise
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        _configure(db)
+        return cls(path, db, lock)
 
     def close(self) -> None:
         """Close the file and give up ownership."""
@@ -185,51 +163,24 @@ class Ledger:
             raise LookupError(f"no {key} in meta")
         return str(row[0])
 
+    def facts(self) -> dict[str, str]:
+        """All of the run's own facts."""
+        return dict(self._db.execute("SELECT key, value FROM meta WHERE key != 'schema'"))
+
     def set_meta(self, **values: str) -> None:
         """Replace values of the run's own facts."""
         with self._transaction() as db:
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
-    # Seeds
-
-    def register(self, seeds: Iterator[tuple[int, Seed, str]], test_share: float) -> int:
-        """Enter all seeds as (source, seed, shuffle key) and give each its position and split."""
-        with self._transaction() as db:
-            db.executemany(
-                "INSERT INTO seeds(id, source, shuffle, twin, body) VALUES (?, ?, ?, ?, ?)",
-                (
-                    (seed.id, source, shuffle, address(seed.kind, seed.content), json.dumps(asdict(seed)))
-                    for source, seed, shuffle in seeds
-                ),
-            )
-            db.execute(_PLACE_SEEDS, {"test": test_share})
-            db.execute(_JOIN_TWINS)
-        return self.count_seeds()
-
-    def count_seeds(self) -> int:
-        """How many seeds the run has."""
-        return int(self._db.execute("SELECT COUNT(*) FROM seeds").fetchone()[0])
-
-    def kinds(self) -> set[Kind]:
-        """The kinds of seed that the run has."""
-        return {kind for (kind,) in self._db.execute("SELECT DISTINCT json_extract(body, '$.kind') FROM seeds")}
-
-    def seeds_from(self, position: int, count: int) -> list[tuple[Seed, str]]:
-        """The seeds at a position of the plan and after it, at most `count`, with their splits."""
-        rows = self._db.execute(
-            "SELECT body, split FROM seeds WHERE position >= ? ORDER BY position LIMIT ?", (position, count)
-        )
-        return [(Seed(**json.loads(body)), split) for body, split in rows]
-
-    def seed(self, id: str) -> Seed | None:
-        """A seed by id."""
-        row = self._db.execute("SELECT body FROM seeds WHERE id = ?", (id,)).fetchone()
-        return Seed(**json.loads(row[0])) if row else None
-
     # Drafts and shards
 
-    def commit(self, shard: int, drafts: Sequence[Draft], files: Sequence[File], rolled: Sequence[str]) -> None:
-        """Enter a shard: its files (already durable), its drafts, its seeds' states, its calls rolled out.
+    def enter(self, files: Sequence[File]) -> None:
+        """Enter files that belong to no shard, already durable."""
+        with self._transaction() as db:
+            _enter_files(db, files)
+
+    def commit(self, shard: int, drafts: Sequence[Draft], files: Sequence[File], rolled: Sequence[Call]) -> None:
+        """Enter a shard: its files (already durable), its drafts, and the calls that lie in its trace segment.
 
         Raises:
             AccountingError: when the drafts do not follow those before them turn by turn. A run is resumed after
@@ -241,24 +192,39 @@ class Ledger:
                 f"shard {shard} holds turns {turns}, expected to start at {first}", where=str(self.path)
             )
         with self._transaction() as db:
+            _enter_files(db, files)
+            reasons = {(draft.example.reason,) for draft in drafts if draft.example.reason is not None}
+            db.executemany("INSERT OR IGNORE INTO reasons(text) VALUES (?)", sorted(reasons))
             db.executemany(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
-                [(f.name, f.shard, f.sha256, f.rows, f.bytes) for f in files],
-            )
-            db.executemany(
-                "INSERT INTO drafts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO drafts VALUES (?, ?, ?, (SELECT number FROM reasons WHERE text = ?), ?, ?)",
                 [
-                    (d.turn, d.example.id, d.example.seed, d.example.draw, d.example.status, d.example.reason,
-                     d.tokens, shard)
+                    (d.turn, bytes.fromhex(d.example.id), STATUSES.index(d.example.status), d.example.reason, d.tokens,
+                     shard)
                     for d in drafts
                 ],
             )  # fmt: skip
-            db.executemany(
-                "UPDATE seeds SET state = CASE WHEN EXISTS(SELECT 1 FROM drafts WHERE seed = ?1 AND status != 'failed')"
-                " THEN 'done' ELSE 'failed' END WHERE id = ?1",
-                sorted({(d.example.seed,) for d in drafts}),
-            )
-            db.executemany("UPDATE calls SET shard = ?, body = NULL WHERE key = ?", [(shard, key) for key in rolled])
+            db.executemany(_ADD_USAGE, [_usage_row(call) for call in rolled])
+            db.executemany("INSERT OR IGNORE INTO rolled VALUES (?, ?)", [(short(call.key), shard) for call in rolled])
+            db.executemany("DELETE FROM calls WHERE key = ?", [(digest(call.key),) for call in rolled])
+
+    def go_back(self, shard: int, calls: Sequence[Call], rolled: Iterable[Call]) -> None:
+        """Forget a shard and those after it.
+
+        Args:
+            shard: the first to forget.
+            calls: those of their trace segments that are at hand: journaled again as of drafts not committed.
+            rolled: all calls in the segments of earlier shards, to count them again.
+        """
+        with self._transaction() as db:
+            for table in ("drafts", "files", "rolled"):
+                db.execute(f"DELETE FROM {table} WHERE shard >= ?", (shard,))  # noqa: S608
+            db.execute("DELETE FROM usage")
+            db.executemany(_ADD_USAGE, map(_usage_row, rolled))
+            db.executemany(_ADD_CALL, map(_call_row, calls))
+
+    def ids_of(self, shard: int) -> list[str]:
+        """Ids of the drafts in a shard."""
+        return [id.lower() for (id,) in self._db.execute("SELECT hex(id) FROM drafts WHERE shard = ?", (shard,))]
 
     def next_shard(self) -> int:
         """The number the next shard will have."""
@@ -272,16 +238,31 @@ class Ledger:
 
     def files(self, prefix: str = "") -> list[File]:
         """The committed files whose names start so, in order of shard."""
-        query = "SELECT * FROM files WHERE substr(name, 1, ?) = ? ORDER BY shard, name"
-        return [File(*row) for row in self._db.execute(query, (len(prefix), prefix))]
+        return _files(
+            self._db.execute(
+                "SELECT * FROM files WHERE substr(name, 1, ?) = ? ORDER BY shard, name", (len(prefix), prefix)
+            )
+        )
+
+    def files_of(self, shard: int) -> list[File]:
+        """The committed files of a shard."""
+        return _files(self._db.execute("SELECT * FROM files WHERE shard = ? ORDER BY name", (shard,)))
 
     def draft_ids(
         self, prefix: str = "", status: str | None = None, limit: int = 20
-    ) -> list[tuple[str, str, str | None]]:
+    ) -> list[tuple[str, Status, str | None]]:
         """Drafts as (id, status, reason), by id prefix and status, in plan order."""
-        query = "SELECT id, status, reason FROM drafts WHERE substr(id, 1, ?) = ? AND (? IS NULL OR status = ?)"
-        values = (len(prefix), prefix, status, status, limit)
-        return [(str(i), str(s), r) for i, s, r in self._db.execute(query + " ORDER BY turn LIMIT ?", values)]
+        try:
+            ends = bytes.fromhex(prefix.ljust(32, "0")), bytes.fromhex(prefix.ljust(32, "f"))
+        except ValueError:
+            return []  # ids are written in hexadecimal digits
+        query = (
+            "SELECT hex(id), status, text FROM drafts LEFT JOIN reasons ON reason = number"
+            " WHERE id BETWEEN ? AND ? AND status BETWEEN ? AND ? ORDER BY turn LIMIT ?"
+        )
+        statuses = (0, len(STATUSES)) if status is None else (STATUSES.index(status),) * 2
+        found = self._db.execute(query, (*ends, *statuses, limit))
+        return [(id.lower(), STATUSES[code], reason) for id, code, reason in found]
 
     def draft_id(self, turn: int) -> str:
         """The id of the draft that was committed for a turn.
@@ -289,24 +270,76 @@ class Ledger:
         Raises:
             AccountingError: when there is none.
         """
-        row = self._db.execute("SELECT id FROM drafts WHERE turn = ?", (turn,)).fetchone()
+        row = self._db.execute("SELECT hex(id) FROM drafts WHERE turn = ?", (turn,)).fetchone()
         if row is None:
             raise AccountingError(f"no draft is committed for turn {turn}", where=str(self.path))
-        return str(row[0])
+        return str(row[0]).lower()
+
+    def turn(self, id: str) -> int:
+        """The turn of a committed draft.
+
+        Raises:
+            AccountingError: when no draft has this id.
+        """
+        row = self._db.execute("SELECT turn FROM drafts WHERE id = ?", (bytes.fromhex(id),)).fetchone()
+        if row is None:
+            raise AccountingError(f"no draft {id} is committed", where=str(self.path))
+        return int(row[0])
 
     def accepted_ids(self) -> Iterator[str]:
         """Ids of the accepted drafts in plan order."""
-        for (id,) in self._db.execute("SELECT id FROM drafts WHERE status = 'accepted' ORDER BY turn"):
-            yield id
+        query = "SELECT hex(id) FROM drafts WHERE status = ? ORDER BY turn"
+        for (id,) in self._db.execute(query, (STATUSES.index("accepted"),)):
+            yield id.lower()
 
-    def tally(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
-        """Counts by the given columns of `seeds`, `drafts` or `files`."""
-        names = ", ".join(columns)
-        return self._db.execute(
-            f"SELECT {names}, COUNT(*) FROM {table} GROUP BY {names} ORDER BY {names}"  # noqa: S608
-        ).fetchall()
+    def costs(self) -> list[tuple[bool, int]]:
+        """Of each draft in plan order, whether it was accepted and the SM tokens it took."""
+        query = "SELECT status = ?, tokens FROM drafts ORDER BY turn"
+        return [(bool(good), tokens) for good, tokens in self._db.execute(query, (STATUSES.index("accepted"),))]
 
-    # Endpoints
+    def drafts_by_status(self) -> dict[Status, int]:
+        """How many drafts have each status, those that none has left out."""
+        found = self._db.execute("SELECT status, COUNT(*) FROM drafts GROUP BY status")
+        return {STATUSES[code]: count for code, count in found}
+
+    def drafts_by_reason(self) -> list[tuple[Status, str | None, int]]:
+        """How many drafts have each status and reason."""
+        found = self._db.execute(
+            "SELECT status, text, COUNT(*) FROM drafts LEFT JOIN reasons ON reason = number GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        return [(STATUSES[code], reason, count) for code, reason, count in found]
+
+    def tokens_by_status(self) -> dict[Status, int]:
+        """SM tokens by the status of the draft they were spent on."""
+        found = self._db.execute("SELECT status, SUM(tokens) FROM drafts GROUP BY status")
+        return {STATUSES[code]: tokens for code, tokens in found}
+
+    def seeds_by_state(self) -> dict[str, int]:
+        """Seeds that are done (some draft of theirs did not fail), failed (all did), and pending (none yet)."""
+        seeds = self.count_seeds()
+        found = dict(
+            self._db.execute(
+                "SELECT failed, COUNT(*) FROM (SELECT MIN(status = ?) AS failed FROM drafts GROUP BY turn % ?)"
+                " GROUP BY failed",
+                (STATUSES.index("failed"), seeds),
+            )
+        )
+        return {"done": found.get(0, 0), "failed": found.get(1, 0), "pending": seeds - sum(found.values())}
+
+    def count_seeds(self) -> int:
+        """How many seeds the run has."""
+        return sum(file.rows for file in self.files("seeds/"))
+
+    # Engines
+
+    def set_busy(self, seconds: Mapping[str, float]) -> None:
+        """Enter how long each SM has worked on the run's requests, in all sittings."""
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO busy VALUES (?, ?)", list(seconds.items()))
+
+    def busy(self) -> dict[str, float]:
+        """What `set_busy` entered last."""
+        return dict(self._db.execute("SELECT sm, seconds FROM busy"))
 
     def add_flow(self, points: Sequence[tuple[Any, ...]]) -> None:
         """Enter how many requests endpoints were given: (at, sm, endpoint, limit, in flight, waiting, event)."""
@@ -323,37 +356,76 @@ class Ledger:
     def add_calls(self, calls: Sequence[Call]) -> None:
         """Journal finished calls in one transaction; they are durable when this returns."""
         with self._transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
-                [
-                    (c.key, c.agent, c.sm, c.usage.get("prompt", 0), c.usage.get("cached", 0),
-                     c.usage.get("completion", 0), c.seconds, c.error, zlib.compress(json.dumps(asdict(c)).encode()))
-                    for c in calls
-                ],
-            )  # fmt: skip
+            db.executemany(_ADD_CALL, map(_call_row, calls))
 
     def call(self, key: str) -> tuple[Call | None, int | None]:
-        """A journaled call, or the shard whose trace segment it has been rolled into, or neither."""
-        row = self._reader.execute("SELECT body, shard FROM calls WHERE key = ?", (key,)).fetchone()
+        """A journaled call, or the shard whose trace segment it has probably been rolled into, or neither."""
+        row = self._reader.execute("SELECT body FROM calls WHERE key = ?", (digest(key),)).fetchone()
         if row is None:
-            return None, None
-        body, shard = row
-        if body is None:
-            return None, shard
-        fields = json.loads(zlib.decompress(body))
+            rolled = self._reader.execute("SELECT shard FROM rolled WHERE key = ?", (short(key),)).fetchone()
+            return None, rolled[0] if rolled else None
+        fields = json.loads(zlib.decompress(row[0]))
         return Call(**{**fields, "messages": tuple(fields["messages"])}), None
+
+    def count_calls(self) -> tuple[int, int]:
+        """How many calls the ledger holds, and how many lie in trace segments."""
+        ((live,),) = self._db.execute("SELECT COUNT(*) FROM calls")
+        ((rolled,),) = self._db.execute("SELECT COALESCE(SUM(calls), 0) FROM usage")
+        return live, rolled
+
+    def bytes_of_calls(self) -> int:
+        """What the bodies of the calls in the ledger take."""
+        return int(self._db.execute("SELECT COALESCE(SUM(LENGTH(body)), 0) FROM calls").fetchone()[0])
 
     def call_usage(self) -> list[Usage]:
         """What each agent used of each SM."""
         rows = self._db.execute(
-            "SELECT agent, sm, COUNT(*), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM calls"
-            " GROUP BY agent, sm ORDER BY agent, sm"
+            "SELECT agent, sm, SUM(calls), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM ("
+            " SELECT * FROM usage UNION ALL SELECT agent, sm, 1, prompt, cached, completion, seconds FROM calls"
+            ") GROUP BY agent, sm ORDER BY agent, sm"
         )
         return [Usage(*row) for row in rows]
 
-    def tokens_of_drafts(self) -> dict[str, int]:
-        """SM tokens by the status of the draft they were spent on."""
-        return dict(self._db.execute("SELECT status, SUM(tokens) FROM drafts GROUP BY status").fetchall())
+
+_ADD_USAGE = """
+INSERT INTO usage VALUES (?, ?, 1, ?, ?, ?, ?) ON CONFLICT(agent, sm) DO UPDATE SET
+    calls = calls + 1, prompt = prompt + excluded.prompt, cached = cached + excluded.cached,
+    completion = completion + excluded.completion, seconds = seconds + excluded.seconds
+"""
+
+
+_ADD_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _call_row(call: Call) -> tuple[Any, ...]:
+    return digest(call.key), *_usage_row(call), zlib.compress(json.dumps(asdict(call)).encode())
+
+
+def _usage_row(call: Call) -> tuple[Any, ...]:
+    usage = call.usage
+    counts = usage.get("prompt", 0), usage.get("cached", 0), usage.get("completion", 0)
+    return call.agent, call.sm, *counts, call.seconds
+
+
+def _files(found: Iterable[tuple[Any, ...]]) -> list[File]:
+    return [File(name, shard, sha256.hex(), rows, size) for name, shard, sha256, rows, size in found]
+
+
+def _enter_files(db: sqlite3.Connection, files: Sequence[File]) -> None:
+    db.executemany(
+        "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+        [(f.name, f.shard, bytes.fromhex(f.sha256), f.rows, f.bytes) for f in files],
+    )
+
+
+def digest(key: str) -> bytes:
+    """The name of a call in the ledger."""
+    return blake2b(key.encode(), digest_size=16).digest()
+
+
+def short(key: str) -> bytes:
+    """Half as long, for the many keys of calls that lie in trace segments, which hold the whole key."""
+    return digest(key)[:8]
 
 
 @contextmanager
@@ -381,12 +453,39 @@ def _storage_error(path: Path, what: str) -> StorageError:
     )
 
 
+def schema_version(path: Path) -> int:
+    """The version of a ledger's tables.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as db:
+            return int(db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0])
+    except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"ledger is damaged: {error}", where=str(path), remedy=f"understudy journal repair {path.parent}"
+        ) from error
+
+
+def _bring_up(path: Path, version: int, own: bool) -> None:
+    from understudy.corpus import migrations  # which needs the rest of this room
+
+    if not own and version < SCHEMA_VERSION:
+        raise RunFolderError(
+            f"written by an earlier version (ledger schema {version}, this is {SCHEMA_VERSION})",
+            where=str(path),
+            remedy="resume it with `understudy run`, or `understudy journal repair` it: either brings it up to date",
+        )
+    migrations.migrate(path, version)
+
+
 def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous=FULL")
     db.execute("PRAGMA foreign_keys=ON")
 
 
-def _acquire(path: Path) -> IO[str]:
+def acquire(path: Path) -> IO[str]:
     """Own the ledger until the process ends; the kernel drops the lock even after kill -9."""
     with storage_errors(path):
         lock = open(path.with_suffix(".lock"), "a+", encoding="utf-8")  # noqa: SIM115

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from understudy.corpus.ledger import File, storage_errors
+from understudy.corpus.ledger import NO_SHARD, File, storage_errors
 from understudy.nouns import Call, Example, Persona, Seed, Verdict
 
 _TEXTS = pa.list_(pa.string())
@@ -98,12 +98,44 @@ def write(folder: Path, name: str, shard: int, table: pa.Table) -> File:
     return File(name, shard, hashlib.sha256(content).hexdigest(), table.num_rows, len(content))
 
 
+def write_groups(folder: Path, name: str, schema: pa.Schema, groups: Iterable[pa.Table]) -> File:
+    """The same for a file that need not fit in memory: each table becomes a row group. It belongs to no shard.
+
+    Raises:
+        StorageError: when the disk is full or fails.
+    """
+    path = folder / name
+    temporary = path.with_name(f".{path.name}.tmp")
+    count = 0
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w+b") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for table in groups:
+                    writer.write_table(table)
+                    count += table.num_rows
+            _settle(file)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _rename(temporary, path)
+    return File(name, NO_SHARD, digest, count, size)
+
+
 def write_durably(temporary: Path, path: Path, content: bytes) -> None:
     """Temporary name, fsync, rename, fsync of the folder."""
     with open(temporary, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _settle(file)
+    _rename(temporary, path)
+
+
+def _settle(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _rename(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
@@ -178,28 +210,36 @@ def call_row(call: Call) -> dict[str, Any]:
     }
 
 
+def call(row: dict[str, Any]) -> Call:
+    """The call of a row."""
+    return Call(
+        key=row["key"],
+        agent=row["agent"],
+        model=row["model"],
+        messages=tuple(row["messages"]),
+        sampling=json.loads(row["sampling"]),
+        reply=row["reply"],
+        usage={
+            "prompt": row["prompt_tokens"],
+            "cached": row["cached_tokens"],
+            "completion": row["completion_tokens"],
+        },
+        seconds=row["seconds"],
+        error=row["error"],
+        parent=row["parent"],
+        sm=row["sm"],
+    )
+
+
 def read_call(folder: Path, shard: int, key: str) -> Call | None:
     """A call from the trace segment of a shard."""
     table = pq.read_table(folder / segment(shard), filters=[("key", "==", key)])
-    for row in table.to_pylist():
-        return Call(
-            key=row["key"],
-            agent=row["agent"],
-            model=row["model"],
-            messages=tuple(row["messages"]),
-            sampling=json.loads(row["sampling"]),
-            reply=row["reply"],
-            usage={
-                "prompt": row["prompt_tokens"],
-                "cached": row["cached_tokens"],
-                "completion": row["completion_tokens"],
-            },
-            seconds=row["seconds"],
-            error=row["error"],
-            parent=row["parent"],
-            sm=row["sm"],
-        )
-    return None
+    return next((call(row) for row in table.to_pylist()), None)
+
+
+def calls(folder: Path, file: File) -> Iterator[Call]:
+    """All calls of a trace segment."""
+    return (call(row) for row in read(folder, [file]))
 
 
 def segment(shard: int) -> str:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Database:
         with storage_errors(self._where):
             yield from self._db.execute(query, values)
 
-    def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+    def write(self, statement: str, rows: Iterable[Sequence[object] | Mapping[str, object]]) -> None:
         """Execute a statement for each of the rows.
 
         Raises:

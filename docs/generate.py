@@ -197,6 +197,9 @@ def cli_page() -> str:
     for name, command in group.commands.items():
         inner = command.context_class(command, info_name=name, parent=context, terminal_width=80)
         parts += [f"## understudy {name}", _fenced(command.get_help(inner))]
+        for verb, one in getattr(command, "commands", {}).items():
+            below = one.context_class(one, info_name=verb, parent=inner, terminal_width=80)
+            parts.append(_fenced(one.get_help(below)))
     parts += [
         "## Exit codes",
         _table(["code", "meaning"], [[str(code), text] for code, text in sorted(exit_codes().items())]),

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import json
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex, turn_of
 from understudy.dedup.minhash import SCHEME
 from understudy.evals import measures
+from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.pipeline import build_graph
 from understudy.graphs.state import Context, State
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
@@ -36,6 +39,8 @@ from understudy.recipe import MAIN, Recipe
 
 # A shard's drafts are replayed from the journal after a crash; this bounds that work and the memory it takes.
 SHARD_DRAFTS = 64
+# Drafts that a forecast rests on.
+PILOT = 48
 # What a draft is taken to cost until some have been finished.
 _FIRST_GUESS_CALLS = 8
 _FIRST_GUESS_TOKENS = 350
@@ -91,13 +96,23 @@ class Outcome:
     measures: dict[str, float]
 
 
-def run(recipe: Recipe, out: Path, watch: Callable[[Progress], None] | None = None) -> Outcome:
+def run(
+    recipe: Recipe,
+    out: Path,
+    watch: Callable[[Progress], None] | None = None,
+    ask: Callable[[Forecast], bool] | None = None,
+) -> Outcome:
     """Generate a corpus; see `generate`. For callers without an event loop."""
-    return asyncio.run(generate(recipe, out, watch))
+    return asyncio.run(generate(recipe, out, watch, ask=ask))
 
 
 async def generate(
-    recipe: Recipe, out: Path, watch: Callable[[Progress], None] | None = None, *, sm: SM | None = None
+    recipe: Recipe,
+    out: Path,
+    watch: Callable[[Progress], None] | None = None,
+    *,
+    sm: SM | None = None,
+    ask: Callable[[Forecast], bool] | None = None,
 ) -> Outcome:
     """Run a recipe into a folder, or resume it there.
 
@@ -106,6 +121,8 @@ async def generate(
         out: the corpus folder; made if it does not exist.
         watch: called after every finished draft, and once a second besides.
         sm: an SM to use instead of the recipe's.
+        ask: shown a forecast after the first `PILOT` drafts, in a thread of its own; no further one is begun until it
+            says yes. A run that was asked for before, with the same goal, is not asked for again.
 
     Raises:
         UserError: before any call, when something is missing or malformed.
@@ -123,8 +140,8 @@ async def generate(
         _collect_seldom()
         version = plan_version(recipe, catalog, personas, sms, embedder)
         with RunFolder.start(out, recipe, version, _index_scheme(embedder)) as folder:
-            catalog.check(folder.ledger.kinds())
-            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, watch).go()
+            catalog.check(folder.kinds)
+            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, watch, ask).go()
             return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
     finally:
         await close_sms(sms)
@@ -175,11 +192,12 @@ class _Run:
         embedder: Embedder | None,
         sms: dict[str, SM],
         watch: Callable[[Progress], None] | None,
+        ask: Callable[[Forecast], bool] | None,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.journal = Journal(folder.ledger, folder.path)
-        seeds = folder.ledger.count_seeds()
+        seeds = len(folder.seeds)
         first = self.settled = self.launched = folder.ledger.next_turn()
         self.turns = seeds * recipe.draws_per_seed
         limits = recipe.dedup
@@ -187,14 +205,16 @@ class _Run:
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
         self._restore(admitted, embedder)
         self.gate = Gate(admitted, first)
-        self.caller = Caller(sms, self.journal, Budget(recipe.budget.tokens, recipe.budget.seconds), recipe.seed)
-        self.caller.resume(folder.ledger.call_usage())
+        budget = Budget(recipe.budget.tokens, recipe.budget.seconds, recipe.budget.money)
+        self.caller = Caller(sms, self.journal, budget, recipe.seed, recipe.engines)
+        self.caller.resume(folder.ledger.call_usage(), folder.ledger.busy())
         self.context = Context(recipe, catalog, personas, self.caller, self.gate)
         self.graph = build_graph()
         self.progress = Progress(recipe.accept, seeds)
-        self.progress.counts.update(dict(folder.ledger.tally("drafts", "status")))
+        self.progress.counts.update(folder.ledger.drafts_by_status())
         self.progress.accepted_before = self.progress.counts["accepted"]
         self.watch = watch
+        self.ask = None if ask is None or self._has_consent() else ask
         self.finished: dict[int, tuple[Seed, str, State]] = {}
         self.shard: list[tuple[int, Example]] = []
         self.shard_seeds: dict[str, tuple[Seed, str]] = {}
@@ -240,6 +260,7 @@ class _Run:
             self._flush()
             if self.flushing:
                 await self.flushing
+            await self._note()
         finally:
             await self.journal.aclose()
         return self._close()
@@ -247,6 +268,8 @@ class _Run:
     async def _drive(self) -> None:
         """Keep as many drafts under way as the engines can take; woken only when something has changed."""
         while not self.ended:
+            if self.ask and self.settled >= PILOT:
+                await self._consult(self.ask)
             while self._may_start():
                 await self._start()
             # With nothing under way, and not held up by the disk, no draft can be begun any more.
@@ -261,6 +284,31 @@ class _Run:
             if self.error:
                 raise self.error
             self._settle()
+
+    def _has_consent(self) -> bool:
+        """Whether the user agreed to as many accepted examples in an earlier sitting."""
+        told = self.folder.ledger.facts().get("forecast")
+        return told is not None and json.loads(told)["accept"] >= self.recipe.accept
+
+    async def _consult(self, ask: Callable[[Forecast], bool]) -> None:
+        """Show what the run will take, and go on if that is welcome."""
+        self._flush()
+        if self.flushing:
+            await self.flushing
+        told = forecast(
+            await self.journal.run(self.folder.ledger.costs),
+            self.recipe.accept,
+            self.turns,
+            spent_tokens=self.caller.budget.spent_tokens,
+            spent_money=self.caller.spent_money,
+            seconds=time.monotonic() - self.progress.started,
+            seed=self.recipe.seed,
+        )
+        self.ask = None
+        if await asyncio.to_thread(ask, told):
+            await self.journal.run(partial(self.folder.ledger.set_meta, forecast=json.dumps(told.as_dict())))
+        else:
+            self._end("interrupted", "you did not agree to the forecast; what was settled is committed")
 
     async def _tick(self) -> None:
         """Show that work goes on while the first drafts take their minute."""
@@ -287,7 +335,7 @@ class _Run:
         )
         return (
             not self.ended
-            and self.launched < self.turns
+            and self.launched < (self.turns if self.ask is None else min(self.turns, PILOT))
             and len(self.running) < most
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
             and self.launched - self.settled < 4 * most
@@ -301,7 +349,7 @@ class _Run:
         self.launched += 1
         draw, position = divmod(turn, self.progress.seeds)
         if position not in self.ahead:
-            found = await self.journal.run(self.folder.ledger.seeds_from, position, SHARD_DRAFTS)
+            found = await self.journal.run(self.folder.seeds.some, position, SHARD_DRAFTS)
             self.ahead = dict(enumerate(found, position))
         seed, split = self.ahead.pop(position)
         task = asyncio.create_task(self._draft({"seed": seed, "draw": draw, "turn": turn}, split))
@@ -336,15 +384,17 @@ class _Run:
         return self.launched - self.settled < (self.recipe.accept - counts["accepted"]) / rate
 
     def _affordable(self) -> bool:
-        """Whether the token budget can be expected to see one more draft through."""
+        """Whether the budget can be expected to see one more draft through."""
         budget = self.caller.budget
-        if budget.tokens is None:
-            return True
-        a_call = budget.spent_tokens / self.caller.answered if self.caller.answered else _FIRST_GUESS_TOKENS
+        tokens = budget.tokens is None or self._covers(budget.tokens, budget.spent_tokens, _FIRST_GUESS_TOKENS)
+        return tokens and (budget.money is None or self._covers(budget.money, self.caller.spent_money, 0.0))
+
+    def _covers(self, limit: float, spent: float, first_guess: float) -> bool:
+        a_call = spent / self.caller.answered if self.caller.answered else first_guess
         a_draft = a_call * (self.done_calls / self.done if self.done else _FIRST_GUESS_CALLS)
-        under_way = budget.spent_tokens - self.done * a_draft
+        under_way = spent - self.done * a_draft
         still_to_pay = max(0.0, len(self.running) * a_draft - max(0.0, under_way))
-        return budget.spent_tokens + still_to_pay + a_draft <= budget.tokens
+        return spent + still_to_pay + a_draft <= limit
 
     def _settle(self) -> None:
         """Give every draft whose turn has come its place in the shard."""
@@ -399,7 +449,7 @@ class _Run:
         if before is not None:
             await before  # a shard that follows one that failed would leave a gap
         await self.journal.run(self._write, *shard)
-        await self.journal.run(self.folder.ledger.add_flow, self._flow())
+        await self._note()
 
     def _write(
         self, shard: list[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
@@ -425,6 +475,12 @@ class _Run:
             self.error = self.error or error
         self.changed.set()
 
+    async def _note(self) -> None:
+        """Keep what is known of the engines and stands in no call."""
+        busy = {name: tally.worked_s for name, tally in self.caller.tallies.items()}
+        await self.journal.run(self.folder.ledger.set_busy, busy)
+        await self.journal.run(self.folder.ledger.add_flow, self._flow())
+
     def _flow(self) -> list[tuple[Any, ...]]:
         """What the endpoints' throttles have noted since they were last asked."""
         out: list[tuple[Any, ...]] = []
@@ -438,8 +494,7 @@ class _Run:
         if self.watch:
             self.progress.tokens = self.caller.budget.spent_tokens
             self.progress.generated = self.caller.generated_tokens
-            engines, tallies = self.recipe.engines, self.caller.tallies
-            self.progress.cost = sum(engines[n].money(t.prompt, t.completion) for n, t in tallies.items())
+            self.progress.cost = self.caller.spent_money
             self.watch(self.progress)
 
     def _close(self) -> Outcome:

@@ -12,7 +12,7 @@ from understudy.corpus.tokens import count_tokens
 from understudy.models.sm import SM, Constraint, Request
 from understudy.nouns import Call, Messages, address
 from understudy.prompt import Sampling
-from understudy.recipe import Voice
+from understudy.recipe import Priced, Voice
 
 
 class BudgetReached(Exception):
@@ -25,43 +25,78 @@ class Budget:
 
     tokens: int | None = None
     seconds: float | None = None
+    money: float | None = None
     spent_tokens: int = 0
     reserved_tokens: int = 0
+    reserved_money: float = 0.0
     started: float = 0.0
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
 
-    def reserve(self, tokens: int) -> None:
-        """Set tokens aside for a call.
+    def reserve(self, tokens: int, money: float = 0.0, spent_money: float = 0.0) -> None:
+        """Set aside what a call may take, of what is left.
 
         Raises:
-            BudgetReached: when they are not there.
+            BudgetReached: when it is not there.
         """
         if self.tokens is not None and self.spent_tokens + self.reserved_tokens + tokens > self.tokens:
             raise BudgetReached(f"{self.tokens:,} tokens")
         if self.seconds is not None and time.monotonic() - self.started > self.seconds:
             raise BudgetReached(f"{self.seconds:g} seconds")
+        if self.money is not None and spent_money + self.reserved_money + money > self.money:
+            raise BudgetReached(f"{self.money:g} in money")
         self.reserved_tokens += tokens
+        self.reserved_money += money
 
-    def release(self, tokens: int) -> None:
+    def release(self, tokens: int, money: float = 0.0) -> None:
         """Give back what was set aside: the call was paid, or it failed."""
         self.reserved_tokens -= tokens
+        self.reserved_money -= money
 
 
 @dataclass(slots=True)
 class Tally:
-    """Tokens of one SM that the journal holds, of all sittings."""
+    """What one SM has done, in all sittings."""
 
     prompt: int = 0
     completion: int = 0
+    busy_s: float = 0.0
+    """Seconds in which at least one request was under way."""
+    _under_way: int = 0
+    _since: float = 0.0
+
+    def enter(self) -> None:
+        """A request is sent."""
+        if not self._under_way:
+            self._since = time.monotonic()
+        self._under_way += 1
+
+    def leave(self) -> None:
+        """It is answered, or given up."""
+        self._under_way -= 1
+        if not self._under_way:
+            self.busy_s += time.monotonic() - self._since
+
+    @property
+    def worked_s(self) -> float:
+        """`busy_s` up to now."""
+        return self.busy_s + (time.monotonic() - self._since if self._under_way else 0.0)
 
 
 class Caller:
     """Makes the agents' calls to the SMs of a recipe, by their names there."""
 
-    def __init__(self, sms: Mapping[str, SM], journal: Journal, budget: Budget, run_seed: int) -> None:
+    def __init__(
+        self,
+        sms: Mapping[str, SM],
+        journal: Journal,
+        budget: Budget,
+        run_seed: int,
+        prices: Mapping[str, Priced] | None = None,
+    ) -> None:
         self.sms = sms
+        self.prices = {name: Priced() for name in sms} | dict(prices or {})
         self.budget = budget
         self.made = 0
         """Calls that went to an engine in this sitting, replayed ones not counted."""
@@ -74,8 +109,18 @@ class Caller:
         self._journal = journal
         self._run_seed = run_seed
 
-    def resume(self, usage: Iterable[Usage]) -> None:
-        """Take over what earlier sittings spent, as `Ledger.call_usage` tells it."""
+    @property
+    def spent_money(self) -> float:
+        """What the SMs have cost in all sittings."""
+        return sum(
+            self.prices[name].money(tally.prompt, tally.completion, tally.worked_s)
+            for name, tally in self.tallies.items()
+        )
+
+    def resume(self, usage: Iterable[Usage], busy: Mapping[str, float]) -> None:
+        """Take over what earlier sittings spent, as `Ledger.call_usage` and `Ledger.busy` tell it."""
+        for name, seconds in busy.items():
+            self.tallies.setdefault(name, Tally()).busy_s = seconds
         for used in usage:
             self.answered += used.calls
             self._count(used.sm, used.prompt_tokens, used.completion_tokens)
@@ -98,6 +143,14 @@ class Caller:
         tally.prompt += prompt
         tally.completion += completion
         self.budget.spent_tokens += prompt + completion
+
+    def _most(self, messages: Messages, sampling: Sampling, voice: Voice) -> tuple[int, float]:
+        """The most tokens and money that a call may take; nothing where nothing is limited."""
+        if self.budget.tokens is None and self.budget.money is None:
+            return 0, 0.0
+        # The estimate is of the text; chat templates and unusual scripts need the margin.
+        prompt = round(sum(count_tokens(message["content"]) for message in messages) * 1.5) + 64
+        return prompt + sampling.max_tokens, self.prices[voice.sm].money(prompt, sampling.max_tokens)
 
     async def call(
         self,
@@ -137,17 +190,17 @@ class Caller:
         key = address(self._run_seed, sm.identity, messages, drawn, lowered, sample)
 
         async def make() -> Call:
-            # The estimate is of the text; chat templates and unusual scripts need the margin.
-            reserved = 0
-            if self.budget.tokens is not None:
-                reserved = round(sum(count_tokens(m["content"]) for m in messages) * 1.5) + 64 + sampling.max_tokens
-            self.budget.reserve(reserved)
+            tokens, money = self._most(messages, sampling, voice)
+            self.budget.reserve(tokens, money, self.spent_money if self.budget.money is not None else 0.0)
+            tally = self.tallies[voice.sm]
+            tally.enter()
             started = time.monotonic()
             try:
                 seed = int(key[:16], 16)
                 (reply,) = await sm.complete(Request(messages, sampling, seed, constraint, priority=priority))
             finally:
-                self.budget.release(reserved)
+                tally.leave()
+                self.budget.release(tokens, money)
             self._count(voice.sm, reply.prompt_tokens, reply.completion_tokens)
             self.made += 1
             self.answered += 1

@@ -41,10 +41,8 @@ def story(corpus: Path, prefix: str) -> Story:
     """
     with RunFolder.read(corpus) as folder:
         example, row = folder.find(prefix)
-        seed = folder.ledger.seed(example.seed)
+        seed = folder.seed_of(example)
         calls = [call for key in example.calls if (call := folder.call(key))]
-    if seed is None:
-        raise LookupError(f"seed {example.seed} of example {example.id} is not in the ledger")
     steps = tuple(
         Step(call, place > 0 and call.agent == calls[place - 1].agent and len(call.messages) > 2)
         for place, call in enumerate(calls)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from understudy.corpus import rows
+
 Understudy = Callable[..., Any]
 
 
@@ -109,15 +111,19 @@ def test_output_folder_with_other_things_in_it(understudy: Understudy, project: 
 def test_disk_full_while_a_shard_is_written(
     understudy: Understudy, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    write = rows.write_durably
+
+    def full(temporary: Path, path: Path, content: bytes) -> None:
+        if path.suffix == ".parquet":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(temporary, path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("understudy.corpus.rows.write_durably", full)
+        patch.setattr(rows, "write_durably", full)
         said = understudy("run", project / "recipe.yaml", "--out", project / "out")
     assert said.code == 4
     assert "No space left on device" in said.err and "MiB free" in said.err and "make room" in said.err
-    assert not list((project / "out").rglob("*.parquet"))
+    assert [path.parent.name for path in (project / "out").rglob("*.parquet")] == ["seeds"]
     resumed = understudy("run", project / "recipe.yaml", "--out", project / "out")
     assert resumed.code == 0
 

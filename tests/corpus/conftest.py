@@ -64,7 +64,7 @@ def example() -> Make:
 @pytest.fixture
 def commit() -> Make:
     def enter(folder: RunFolder, *examples: Example, turn: int = 0, index: list[dict[str, Any]] | None = None) -> None:
-        placed = [folder.ledger.seeds_from(position, 1)[0] for position in range(folder.ledger.count_seeds())]
+        placed = [folder.seeds[position] for position in range(len(folder.seeds))]
         seeds = {seed.id: (seed, split) for seed, split in placed}
         folder.commit(list(enumerate(examples, start=turn)), seeds, index or [])
 

@@ -13,7 +13,7 @@ Make = Callable[..., Any]
 
 def commit(folder: RunFolder, *examples: Example, turn: int = 0) -> list[int]:
     """Commit drafts and say how many tokens each was charged."""
-    placed = [folder.ledger.seeds_from(position, 1)[0] for position in range(folder.ledger.count_seeds())]
+    placed = [folder.seeds[position] for position in range(len(folder.seeds))]
     drafts = folder.commit(
         list(enumerate(examples, start=turn)), {seed.id: (seed, split) for seed, split in placed}, []
     )
@@ -24,7 +24,7 @@ def commit(folder: RunFolder, *examples: Example, turn: int = 0) -> list[int]:
 def finished(folder: RunFolder, call: Make, example: Make) -> RunFolder:
     """Four drafts of four seeds, one of each fate, and one call of a draft that never finished."""
     folder.ledger.add_calls([call("a"), call("b"), call("c", 10, 5), call("d"), call("lost", 7, 3)])
-    seeds = [folder.ledger.seeds_from(position, 1)[0][0] for position in range(4)]
+    seeds = [folder.seeds[position][0] for position in range(4)]
     commit(
         folder,
         example(seeds[0], calls=("a", "b")),
@@ -63,7 +63,7 @@ def test_the_books_of_a_run_that_did_nothing_balance(folder: RunFolder):
 
 def test_a_call_that_two_drafts_share_is_paid_once(folder: RunFolder, call: Make, example: Make):
     folder.ledger.add_calls([call("shared"), call("own")])
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     assert commit(folder, example(seed, 0, calls=("shared", "shared")), example(seed, 1, calls=("shared", "own"))) == [
         120,
         120,
@@ -75,27 +75,35 @@ def test_a_call_that_two_drafts_share_is_paid_once(folder: RunFolder, call: Make
 
 
 def test_a_seed_is_done_as_soon_as_one_of_its_drafts_did_not_fail(folder: RunFolder, example: Make):
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
-    commit(folder, example(seed, 0, status="failed", reason="engine"))
-    assert folder.accounting().seeds["failed"] == 1
-    commit(folder, example(seed, 1, status="rejected", reason="rule"), turn=1)
-    assert (folder.accounting().seeds["failed"], folder.accounting().seeds["done"]) == (0, 1)
-    commit(folder, example(seed, 2, status="failed", reason="engine"), turn=2)
-    assert (folder.accounting().seeds["failed"], folder.accounting().seeds["done"]) == (0, 1)
+    def states() -> tuple[int, int, int]:
+        seeds = folder.accounting().seeds
+        return seeds["done"], seeds["failed"], seeds["pending"]
+
+    seeds = [folder.seeds[position][0] for position in range(len(folder.seeds))]
+    first, *others = [example(seed, 0, status="failed", reason="engine") for seed in seeds]
+    commit(folder, first)
+    assert states() == (0, 1, 14)
+    commit(folder, *others, turn=1)
+    assert states() == (0, 15, 0)
+    commit(folder, example(seeds[0], 1, status="rejected", reason="rule"), turn=15)
+    assert states() == (1, 14, 0)
+    commit(folder, *(example(seed, 1, status="failed", reason="engine") for seed in seeds[1:]), turn=16)
+    commit(folder, example(seeds[0], 2, status="failed", reason="engine"), turn=30)
+    assert states() == (1, 14, 0)
 
 
 @pytest.mark.parametrize(
     ("tampering", "said"),
     [
-        ("DELETE FROM drafts WHERE status = 'rejected'", "the ledger has 0 rejected drafts, the files have 1"),
+        ("DELETE FROM drafts WHERE status = 1", "the ledger has 0 rejected drafts, the files have 1"),
         ("DELETE FROM files WHERE name LIKE 'data/%'", "the ledger has 1 accepted drafts, the files have 0"),
         ("UPDATE files SET rows = 2 WHERE name LIKE 'failed/%'", "the ledger has 1 failed drafts, the files have 2"),
-        ("UPDATE drafts SET reason = NULL WHERE status = 'duplicate'", "drafts without a reason"),
+        ("UPDATE drafts SET reason = NULL WHERE status = 2", "drafts without a reason"),
         ("UPDATE drafts SET tokens = 10000 WHERE turn = 0", "tokens do not add up"),
-        ("UPDATE seeds SET state = 'gone' WHERE position = 9", "seeds do not add up"),
-        ("DELETE FROM calls WHERE key = 'lost'; DELETE FROM calls WHERE key = 'a'", "tokens do not add up"),
+        ("DELETE FROM files WHERE name LIKE 'seeds/%'", "seeds do not add up"),
+        ("DELETE FROM calls; UPDATE usage SET prompt = 0", "tokens do not add up"),
     ],
-    ids=["row", "file", "rows", "reason", "tokens", "state", "calls"],
+    ids=["row", "file", "rows", "reason", "tokens", "seeds", "calls"],
 )
 def test_books_that_do_not_balance_are_an_error(finished: RunFolder, tampering: str, said: str):
     beside = sqlite3.connect(finished.ledger.path)

@@ -35,7 +35,7 @@ RELATIVE = Persona("id", "A baker's son.", "relation", parent="p", relation="chi
 def test_an_example_comes_back_as_it_was(
     folder: RunFolder, example: Make, status: str, persona: Persona | None, commit: Make
 ):
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     changes = {} if status == "accepted" else {"reason": "why", "parents": ("other",)}
     made = example(seed, status=status, persona=persona, **changes)
     if status == "failed":
@@ -45,24 +45,22 @@ def test_an_example_comes_back_as_it_was(
 
 
 def test_each_status_has_its_home_and_each_split_its_files(folder: RunFolder, example: Make, commit: Make):
-    drafts = [example(folder.ledger.seeds_from(position, 1)[0][0]) for position in range(15)]
+    drafts = [example(folder.seeds[position][0]) for position in range(15)]
     for draft, status in zip(drafts, ["rejected", "duplicate", "failed"], strict=False):
         drafts[drafts.index(draft)] = replace(draft, status=status, reason="why")
     commit(folder, *drafts)
     assert listing(folder.path) == {
         "data/train-00000.parquet", "data/test-00000.parquet", "rejected/00000.parquet", "duplicates/00000.parquet",
-        "failed/00000.parquet",
+        "failed/00000.parquet", "seeds/00000.parquet", "run.json",
     }  # fmt: skip
     splits = [{example.seed for example in folder.examples(split=split)} for split in ("train", "test")]
     assert not splits[0] & splits[1]
     assert len(splits[0] | splits[1]) == 12
-    assert {
-        folder.ledger.seeds_from(p, 1)[0][0].id for p in range(15) if folder.ledger.seeds_from(p, 1)[0][1] == "test"
-    } >= splits[1]
+    assert {folder.seeds[p][0].id for p in range(15) if folder.seeds[p][1] == "test"} >= splits[1]
 
 
 def test_index_rows_come_back_in_plan_order(folder: RunFolder, example: Make, commit: Make):
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     one = {"stage": "gate", "example": "a", "text": "x", "signature": [1, 2**32 - 1], "embedding": None}
     two = {"stage": "final", "example": "b", "text": "y", "signature": None, "embedding": [0.5, -1.0]}
     commit(folder, example(seed), index=[one])
@@ -71,7 +69,7 @@ def test_index_rows_come_back_in_plan_order(folder: RunFolder, example: Make, co
 
 
 def test_an_example_is_found_by_the_start_of_its_id(folder: RunFolder, example: Make, commit: Make):
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     made = [example(seed, draw) for draw in range(17)]  # two of them share a first digit
     commit(folder, *made)
     assert folder.find(made[3].id[:20])[0] == made[3]
@@ -83,7 +81,7 @@ def test_an_example_is_found_by_the_start_of_its_id(folder: RunFolder, example: 
 
 def test_the_digest_follows_the_data_and_nothing_else(folder: RunFolder, example: Make, commit: Make):
     empty = folder.digest
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     commit(folder, example(seed, status="rejected", reason="why"))
     assert folder.digest == empty
     commit(folder, example(seed, 1), turn=1)
@@ -92,7 +90,7 @@ def test_the_digest_follows_the_data_and_nothing_else(folder: RunFolder, example
 
 def test_the_digest_is_the_address_of_the_accepted_ids(folder: RunFolder, example: Make, commit: Make):
     assert folder.digest == address([])
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     made = [example(seed, draw) for draw in range(3)]
     commit(folder, *made)
     assert folder.digest == address([one.id for one in made])
@@ -101,7 +99,7 @@ def test_the_digest_is_the_address_of_the_accepted_ids(folder: RunFolder, exampl
 def test_a_full_disk_during_a_commit_is_told_and_the_old_files_are_intact(
     tmp_path: Path, recipe: Recipe, folder: RunFolder, example: Make, monkeypatch: pytest.MonkeyPatch, commit: Make
 ):
-    seed = folder.ledger.seeds_from(0, 1)[0][0]
+    seed = folder.seeds[0][0]
     first = example(seed)
     commit(folder, first)
     before, digest = listing(folder.path), folder.digest
@@ -144,14 +142,14 @@ def test_a_small_file_is_replaced_in_one_step(folder: RunFolder, monkeypatch: py
 
 
 def test_a_data_file_opens_without_this_package(folder: RunFolder, example: Make, commit: Make):
-    commit(folder, example(folder.ledger.seeds_from(0, 1)[0][0]))
+    commit(folder, example(folder.seeds[0][0]))
     (row,) = pq.read_table(next(folder.path.glob("data/*.parquet"))).to_pylist()
     assert row["messages"][0] == {"role": "user", "content": "Ask 0"}
     assert row["source"].endswith(".txt:1") and row["license"] == "unknown" and row["seed_kind"] == "text"
 
 
 def test_a_shard_that_would_leave_a_gap_in_the_plan_is_refused(folder: RunFolder, example: Make):
-    seed, split = folder.ledger.seeds_from(0, 1)[0]
+    seed, split = folder.seeds[0]
     with pytest.raises(AccountingError, match="expected to start at 0"):
         folder.commit([(3, example(seed))], {seed.id: (seed, split)}, [])
     assert folder.ledger.next_turn() == 0

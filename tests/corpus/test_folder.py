@@ -18,13 +18,10 @@ def listing(path: Path) -> set[str]:
 
 
 def test_a_new_folder_holds_the_recipe_s_seeds(folder: RunFolder):
-    assert folder.ledger.count_seeds() == 15
+    assert len(folder.seeds) == 15
     assert folder.ledger.meta("plan") == "plan"
     assert (folder.ledger.next_turn(), folder.ledger.next_shard()) == (0, 0)
-    assert (
-        sorted(seed.content for seed in (folder.ledger.seeds_from(n, 1)[0][0] for n in range(15)))[0]
-        == "Fact 0 of source one."
-    )
+    assert sorted(seed.content for seed in (folder.seeds[n][0] for n in range(15)))[0] == "Fact 0 of source one."
 
 
 def test_an_empty_folder_that_is_already_there_is_filled(tmp_path: Path, recipe: Recipe):
@@ -52,7 +49,7 @@ def test_a_seed_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path, recipe
 def test_a_folder_is_resumed_where_it_was_left(
     tmp_path: Path, recipe: Recipe, folder: RunFolder, example: Make, commit: Make
 ):
-    commit(folder, example(folder.ledger.seeds_from(0, 1)[0][0]))
+    commit(folder, example(folder.seeds[0][0]))
     folder.close()
     with RunFolder.start(tmp_path / "corpus", recipe.model_copy(update={"accept": 9}), "plan") as again:
         assert (again.ledger.next_turn(), again.ledger.next_shard()) == (1, 1)
@@ -120,7 +117,7 @@ def test_of_two_runs_that_start_at_once_one_is_told_that_the_folder_is_in_use(
 def test_a_committed_file_that_is_missing_or_cut_is_named(
     tmp_path: Path, recipe: Recipe, folder: RunFolder, example: Make, damage: str, commit: Make
 ):
-    commit(folder, example(folder.ledger.seeds_from(0, 1)[0][0]))
+    commit(folder, example(folder.seeds[0][0]))
     folder.close()
     path = next(folder.path.glob("data/*.parquet"))
     path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:-7])
@@ -128,13 +125,13 @@ def test_a_committed_file_that_is_missing_or_cut_is_named(
         RunFolder.start(tmp_path / "corpus", recipe, "plan")
     assert caught.value.where == str(path)
     assert ("is missing" in caught.value.message) == (damage == "missing")
-    assert "sha256" in str(caught.value.expected) and "copy" in str(caught.value.remedy)
+    assert "sha256" in str(caught.value.expected) and "journal repair" in str(caught.value.remedy)
 
 
 def test_files_that_a_crash_left_over_are_removed_at_the_next_start(
     tmp_path: Path, recipe: Recipe, folder: RunFolder, example: Make, commit: Make
 ):
-    commit(folder, example(folder.ledger.seeds_from(0, 1)[0][0]))
+    commit(folder, example(folder.seeds[0][0]))
     kept = listing(folder.path)
     folder.close()
     for name in (
@@ -162,6 +159,6 @@ def test_identical_seeds_stand_in_the_same_split(tmp_path: Path, recipe: Recipe)
     with RunFolder.start(
         tmp_path / "corpus", recipe.model_copy(update={"seeds": (source,), "test_share": 0.5}), "plan"
     ) as folder:
-        placed = [folder.ledger.seeds_from(position, 1)[0] for position in range(20)]
+        placed = [folder.seeds[position] for position in range(20)]
     assert len({seed.content for seed, _ in placed}) == 1
     assert len({split for _, split in placed}) == 1

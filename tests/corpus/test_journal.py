@@ -64,7 +64,7 @@ async def test_calls_of_different_keys_are_all_made(journal: Journal, ledger: Le
 async def test_a_call_is_durable_before_its_reply_is_used(journal: Journal, ledger: Ledger, call: Make):
     await journal.call("k", engine([], call("k")))
     beside = sqlite3.connect(ledger.path)
-    assert beside.execute("SELECT key FROM calls").fetchall() == [("k",)]
+    assert beside.execute("SELECT agent, prompt FROM calls").fetchall() == [("instruct/ask", 100)]
     beside.close()
 
 
@@ -141,7 +141,7 @@ async def test_after_a_commit_a_call_is_found_in_the_trace_segment(folder: RunFo
     journal = Journal(folder.ledger, folder.path)
     made = call("k", parent="before", error="truncated")
     await journal.call("k", engine([], made))
-    seed, split = folder.ledger.seeds_from(0, 1)[0]
+    seed, split = folder.seeds[0]
     await journal.run(folder.commit, [(0, example(seed, calls=("k",)))], {seed.id: (seed, split)}, [])
     assert folder.ledger.call("k") == (None, 0)
     assert (folder.path / "traces" / "00000.parquet").is_file()

@@ -58,7 +58,7 @@ async def test_every_accepted_example_has_a_seed_a_path_of_agents_and_a_verdict(
     await run(project)
     with RunFolder.read(project / "out") as folder:
         for example in folder.examples():
-            assert folder.ledger.seed(example.seed)
+            assert folder.seed_of(example).id == example.seed
             families = [step.split("/")[0] for step in example.path]
             assert families[0] in {"persona", "persona-set"}
             assert {"transform", "instruct", "answer", "judge"} <= set(families)
