@@ -14,9 +14,10 @@ import os
 import shutil
 import socket
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -30,6 +31,8 @@ NO_SHARD = -1
 """Of files that belong to the run and to no shard: its seeds."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 # Ids and keys are kept as bytes and statuses as numbers: at a hundred million drafts it is these that count.
+# Where calls have been rolled out there is room to give back when the ledger is closed.
+PRAGMAS = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE files(
@@ -104,7 +107,7 @@ class Ledger:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         with storage_errors(path):
             _configure(db)
-            db.executescript("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;" + TABLES)
+            db.executescript(f"{PRAGMAS} BEGIN IMMEDIATE; {TABLES}")
             meta = {**meta, "schema": str(SCHEMA_VERSION)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             db.execute("COMMIT")
@@ -139,6 +142,9 @@ class Ledger:
     def close(self) -> None:
         """Close the file and give up ownership."""
         self._reader.close()
+        if self._lock:
+            with suppress(sqlite3.Error):  # a full disk, say: the room is given back another time
+                self._db.executescript("PRAGMA incremental_vacuum")
         self._db.close()
         if self._lock:
             self._lock.close()
@@ -500,6 +506,7 @@ def acquire(path: Path) -> IO[str]:
         ) from error
     lock.seek(0)
     lock.truncate()
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    began = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
     lock.flush()
     return lock

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from understudy.corpus import seeds
-from understudy.corpus.ledger import SCHEMA_VERSION, STATUSES, TABLES, digest, short, storage_errors
+from understudy.corpus.ledger import PRAGMAS, SCHEMA_VERSION, STATUSES, TABLES, digest, short, storage_errors
 from understudy.errors import RunFolderError
 from understudy.nouns import Seed
 
@@ -40,7 +40,7 @@ def migrate(path: Path, version: int) -> None:
             # A write-ahead log that outlived its database would be replayed into the new one.
             if old.execute("PRAGMA journal_mode=DELETE").fetchone() != ("delete",):
                 raise RunFolderError("being read", where=str(path), remedy="end whatever shows this run, and try again")
-            new.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + TABLES)
+            new.executescript(PRAGMAS + TABLES)
             with new:
                 _STEPS[version](path.parent, old, new)
                 new.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))

@@ -99,11 +99,12 @@ def _shard(folder: RunFolder, shard: int) -> Iterator[Problem]:
     """Whether files, ledger and journal say the same of one shard."""
     entered = Counter(folder.ledger.ids_of(shard))
     written: Counter[str] = Counter()
-    files = {file.name.split("/")[0]: file for file in folder.ledger.files_of(shard)}
-    segment = files.pop(SEGMENTS, None)
-    files.pop(INDEX, None)
-    near = {row["key"] for row in rows.read(folder.path, [segment], ["key"])} if segment else set()
-    for file in files.values():
+    files = folder.ledger.files_of(shard)
+    segments = [file for file in files if file.name.startswith(f"{SEGMENTS}/")]
+    near = {row["key"] for row in rows.read(folder.path, segments, ["key"])}
+    for file in files:
+        if file in segments or file.name.startswith(f"{INDEX}/"):
+            continue
         for row in rows.read(folder.path, [file], ["id", "calls"]):
             written[row["id"]] += 1
             for key in row["calls"]:

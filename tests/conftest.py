@@ -1,6 +1,12 @@
-"""What every test can use: a small project with seeds of each kind, and a recipe that needs no model."""
+"""What every test can use: a small project with seeds of each kind, a recipe that needs no model, a table of faults.
+
+`pytest --reliability docs/reliability.md` writes into that page what came of the faults; the text around it stays.
+"""
 
 import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,6 +55,71 @@ sm: {backend: scripted}
 dedup: {embedder: hashing, embedding: 0.97}
 in_flight: 4
 """
+
+
+BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
+_RESULTS = pytest.StashKey[list["Result"]]()
+
+
+@dataclass
+class Result:
+    """One line of the table of faults in docs/reliability.md."""
+
+    fault: str
+    injections: int = 1
+    lost: int = 0
+    doubled: int = 0
+    message: str = ""
+    """What the user is told; empty where the run goes on without a word."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", type=Path, help="the page whose table of faults is to be written")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RESULTS] = []
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Iterator[Callable[..., Result]]:
+    """Enter what came of a fault: `fault("kind", injections=3, lost=0, doubled=0, message="…")`."""
+    made: list[Result] = []
+
+    def enter(*values: object, **named: object) -> Result:
+        made.append(Result(*values, **named))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield enter
+    request.config.stash[_RESULTS] += made
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    page: Path | None = session.config.getoption("--reliability")
+    if page is None or exitstatus:
+        return
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{table(session.config.stash[_RESULTS])}\n\n{END}{after}", encoding="utf-8")
+
+
+def table(results: list[Result]) -> str:
+    """One line for each kind of fault."""
+    kinds: dict[str, Result] = {}
+    for one in results:
+        kind = kinds.setdefault(one.fault, Result(one.fault, 0))
+        kind.injections += one.injections
+        kind.lost += one.lost
+        kind.doubled += one.doubled
+        kind.message = kind.message or one.message
+    lines = ["| fault | injections | lost | doubled | what the user reads |", "| --- | ---: | ---: | ---: | --- |"]
+    for kind in kinds.values():
+        said = re.sub(r"/\S*/", "…/", " ".join(kind.message.split())).replace("|", "\\|")
+        lines.append(f"| {kind.fault} | {kind.injections:,} | {kind.lost} | {kind.doubled} | {said} |")
+    total = sum(kind.injections for kind in kinds.values())
+    lines += ["", f"{len(kinds)} kinds of fault, {total:,} injections."]
+    return "\n".join(lines)
 
 
 @pytest.fixture

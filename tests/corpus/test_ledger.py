@@ -114,6 +114,16 @@ def test_a_failed_commit_leaves_nothing_behind(path: Path, call: Callable[..., A
     ledger.close()
 
 
+def test_room_that_rolled_calls_leave_is_given_back(path: Path, call: Callable[..., Any]):
+    ledger = Ledger.open(path)
+    calls = [call(f"k{n}", reply=os.urandom(2000).hex()) for n in range(200)]
+    ledger.add_calls(calls)
+    full = path.stat().st_size + path.with_name("ledger.db-wal").stat().st_size
+    ledger.commit(0, [], [], calls)
+    ledger.close()
+    assert path.stat().st_size < full / 8
+
+
 def _file(name: str) -> Any:
     from understudy.corpus.ledger import File
 

@@ -15,6 +15,7 @@ from understudy.graphs import Outcome, generate, runner
 from understudy.recipe_file import load_recipe
 
 Damage = Callable[[Path], None]
+Fault = Callable[..., object]
 
 
 async def run(project: Path, out: str = "out") -> Outcome:
@@ -69,7 +70,7 @@ async def test_a_sound_folder_has_no_problems_and_a_repair_changes_nothing(finis
 @pytest.mark.parametrize("damage", [cut, flip, os.unlink], ids=["cut", "flipped bit", "deleted"])
 @pytest.mark.parametrize("home", ["data", "index", "traces"])
 async def test_a_damaged_shard_is_named_and_made_again(
-    finished: Path, project: Path, home: str, damage: Damage
+    finished: Path, project: Path, home: str, damage: Damage, fault: Fault
 ) -> None:
     before, path, rolled = rows(finished), second(finished, home), calls_in_traces(finished)
     damage(path)
@@ -83,37 +84,46 @@ async def test_a_damaged_shard_is_named_and_made_again(
     # Only what lay in a damaged trace segment is asked for again, but for a draft or two that the goal comes before.
     assert (again.calls_made > 8) == (home == "traces")
     assert calls_in_traces(finished) == rolled
+    how = {cut: "is cut", flip: "has a flipped bit", os.unlink: "is deleted"}[damage]
+    fault(f"a file of `{home}/` {how}", message=f"{problem.where}: {problem.what}")
 
 
-async def test_a_file_that_the_ledger_does_not_know_is_harmless_and_removed(finished: Path) -> None:
+async def test_a_file_that_the_ledger_does_not_know_is_harmless_and_removed(finished: Path, fault: Fault) -> None:
     orphan = finished / "data" / "train-00099.parquet"
     orphan.write_bytes(b"left")
     (problem,) = check(finished)
     assert problem.harmless
     assert repair(finished) == ["data/train-00099.parquet: removed, the ledger does not know it"]
     assert check(finished) == []
+    fault("a file that a crash left over", message=f"{problem.where}: {problem.what}")
 
 
-async def test_damaged_seeds_are_written_again_from_their_sources(finished: Path, project: Path) -> None:
+async def test_damaged_seeds_are_written_again_from_their_sources(finished: Path, fault: Fault) -> None:
     before = rows(finished)
     flip(finished / "seeds" / "00000.parquet")
     assert [problem.where for problem in check(finished)] == ["seeds/00000.parquet"]
     assert repair(finished) == ["seeds/00000.parquet: written again from the sources"]
     assert (check(finished), rows(finished)) == ([], before)
+    fault("a damaged file of `seeds/`", message="seeds/00000.parquet: written again from the sources")
 
 
-async def test_damaged_seeds_whose_sources_have_changed_are_not_replaced(finished: Path, project: Path) -> None:
+async def test_damaged_seeds_whose_sources_have_changed_are_not_replaced(
+    finished: Path, project: Path, fault: Fault
+) -> None:
     cut(finished / "seeds" / "00000.parquet")
     (project / "docs" / "bread.md").write_text("# Something else\n\nEntirely.")
     with pytest.raises(RunFolderError, match="their sources are not what they were") as caught:
         repair(finished)
     assert "copy of the folder" in str(caught.value.remedy)
+    fault("damaged seeds whose sources have changed", message=str(caught.value).partition("\n")[0])
 
 
 @pytest.mark.parametrize(
     "damage", [halve, lambda path: path.write_bytes(b""), os.unlink], ids=["halved", "empty", "gone"]
 )
-async def test_a_damaged_ledger_is_made_anew_from_the_files(finished: Path, project: Path, damage: Damage) -> None:
+async def test_a_damaged_ledger_is_made_anew_from_the_files(
+    finished: Path, project: Path, damage: Damage, fault: Fault
+) -> None:
     with RunFolder.read(finished) as folder:
         before, books = rows(finished), folder.accounting()
     unfinished = books.tokens_by_status["unfinished"]
@@ -126,6 +136,20 @@ async def test_a_damaged_ledger_is_made_anew_from_the_files(finished: Path, proj
     assert (again.seeds, again.drafts, again.reasons) == (books.seeds, books.drafts, books.reasons)
     assert again.tokens == books.tokens - unfinished
     assert (await run(project)).calls_made == 0
+    how = {halve: "halved", os.unlink: "deleted"}.get(damage, "emptied")
+    fault(f"the ledger {how}", message=done)
+
+
+async def test_a_page_of_the_ledger_that_was_overwritten_is_found(finished: Path, fault: Fault) -> None:
+    before, path = rows(finished), finished / "ledger.db"
+    body = bytearray(path.read_bytes())
+    for page in range(2, len(body) // 4096, 3):
+        body[page * 4096 : page * 4096 + 64] = os.urandom(64)
+    path.write_bytes(body)
+    (done, *_) = repair(finished)
+    assert done.startswith("ledger.db: made anew")
+    assert (check(finished), rows(finished)) == ([], before)
+    fault("pages of the ledger overwritten", message=done)
 
 
 async def test_a_shard_that_is_not_whole_is_left_out_when_the_ledger_is_made_anew(

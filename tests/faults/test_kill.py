@@ -73,11 +73,12 @@ def rows(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def journaled(out: Path) -> set[str]:
+def journaled(out: Path) -> set[bytes]:
+    """What the ledger knows of every call, in itself or in a trace segment."""
     if not (out / "ledger.db").exists():
         return set()
     with closing(sqlite3.connect(out / "ledger.db")) as db:
-        return {key for (key,) in db.execute("SELECT key FROM calls")}
+        return {key for (key,) in db.execute("SELECT substr(key, 1, 8) FROM calls UNION SELECT key FROM rolled")}
 
 
 @pytest.mark.slow
