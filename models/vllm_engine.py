@@ -23,6 +23,8 @@ from understudy.recipe import VLLMModel
 
 # A draft's prompt and reply are rarely longer; so many tokens of key-value memory are one slot.
 _TOKENS_PER_SLOT = 1024
+# vLLM would take nine tenths of a machine's memory, and not start where others have some of it.
+MEMORY_ON_CPU = 0.3
 
 
 class _Engine:
@@ -204,7 +206,7 @@ def _start(settings: VLLMModel, path: Path, adapters: dict[str, Path]) -> _Engin
         dtype=settings.dtype,
         max_model_len=settings.context_tokens,
         max_num_seqs=settings.max_concurrency,
-        gpu_memory_utilization=settings.memory or (0.3 if on_cpu else 0.9),
+        gpu_memory_utilization=settings.memory or (MEMORY_ON_CPU if on_cpu else 0.9),
         tensor_parallel_size=settings.tensor_parallel,
         enable_prefix_caching=settings.prefix_cache,
         # A seeded request whose prompt is read in pieces ends vLLM's engine on a CPU (seen with 0.32): its generators

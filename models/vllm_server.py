@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -27,11 +28,13 @@ from understudy.errors import EngineError, ModelError, UnderstudyError
 from understudy.models.endpoint import Endpoint
 from understudy.models.folders import check_adapter, check_folder, fingerprint, rank
 from understudy.models.throttle import Trouble
+from understudy.models.vllm_engine import MEMORY_ON_CPU
 from understudy.recipe import OpenAISM, VLLMServerSM
 
 COMMAND = "UNDERSTUDY_VLLM"
 _SERVED = "sm"
 _STOP_S = 30.0
+_RAISED = re.compile(r"\b[A-Z]\w*(?:Error|Exception): \S.*")
 _LOOK_S = 0.5
 # Starts the server in a process group of its own, and stops the group when standard input closes or the server ends.
 _GUARD = """
@@ -115,10 +118,12 @@ class Server:
         raise self.trouble(ModelError, f"`vllm serve` was not healthy after {within_s:g} s")
 
     def trouble(self, kind: type[UnderstudyError], what: str) -> UnderstudyError:
-        """An error that shows the end of the server's log."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        told = [line for line in lines if "Error" in line] or lines
-        return kind(f"{what}: {' / '.join(told[-2:])[:500]}", where=str(self.log), remedy="its log says more")
+        """An error that shows what the server's log tells first, or else last."""
+        text = self.log.read_text(errors="replace")
+        # What its processes report of one another comes after what went wrong.
+        first = _RAISED.search(text)
+        told = first[0] if first else " / ".join(text.splitlines()[-2:])
+        return kind(f"{what}: {told[:500]}", where=str(self.log), remedy="its log says more")
 
     def stop(self) -> None:
         """End the server and wait for it; the log goes too if all went well."""
@@ -202,7 +207,7 @@ def _arguments(settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) ->
         "data-parallel-size": settings.replicas,
         "structured-outputs-config": json.dumps({"backend": "guidance", "disable_any_whitespace": True}),
         "max-model-len": settings.context_tokens,
-        "gpu-memory-utilization": settings.memory,
+        "gpu-memory-utilization": settings.memory or (None if _has_accelerator() else MEMORY_ON_CPU),
         "block-size": settings.block_tokens,
     }
     out = ["serve", str(path)]
