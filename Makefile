@@ -14,7 +14,7 @@ VLLM_VERSION := 0.32.0
 VLLM_TORCH := 2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fast slow vllm docs view clean
+.PHONY: help install demo test check fast slow torture vllm docs view clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ fast: install  ## tests of mechanism, on a scripted model
 
 slow: install  ## tests with real models and real kills
 	$(BIN)/pytest -q -m slow
+
+torture: install  ## every fault at every system call, an hour or more; writes docs/reliability.md
+	UNDERSTUDY_SWEEP_EVERY=1 $(BIN)/pytest -q -m 'fault and not vllm' --reliability docs/reliability.md
 
 vllm: $(VLLM)/.installed  ## tests with vLLM's engine on this machine's CPU, in .venv-vllm
 	VLLM_CPU_OMP_THREADS_BIND=nobind $(VLLM)/bin/pytest -q -m vllm tests/models/test_vllm_real.py

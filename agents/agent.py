@@ -9,6 +9,7 @@ from typing import Any
 from understudy.agents.replies import REPLIES, Mismatch
 from understudy.models import Constraint
 from understudy.models.caller import Caller
+from understudy.models.loops import looped
 from understudy.nouns import Messages, Seed
 from understudy.prompt import Prompt
 from understudy.recipe import Voice
@@ -25,9 +26,11 @@ class Spoken:
 class Unusable(Exception):
     """An agent's reply could not be read, twice."""
 
-    def __init__(self, agent: str, why: str, calls: tuple[str, ...]) -> None:
+    def __init__(self, agent: str, why: str, calls: tuple[str, ...], kind: str = "parse") -> None:
         self.agent = agent
         self.why = why
+        self.kind = kind
+        """What is counted: `parse`, or `loop` for a reply that repeats itself."""
         self.calls = calls
         super().__init__(f"{agent}: {why}")
 
@@ -73,7 +76,7 @@ class Agent:
         constraint = Constraint("regex", pattern) if pattern else reply.constraint
         messages = self.messages(seed, passage, editor=editor, **values)
         keys: tuple[str, ...] = ()
-        why = ""
+        why = kind = ""
         for attempt in range(2):
             call = await caller.call(
                 self.name,
@@ -86,8 +89,12 @@ class Agent:
                 priority,
             )
             keys += (call.key,)
+            text = call.reply or ""
+            kind = "loop" if call.error == "loop" or looped(text.split()) else "parse"
             try:
-                value = reply.read(call.reply or "", call.error == "truncated")
+                if kind == "loop":
+                    raise Mismatch("it repeats itself")
+                value = reply.read(text, call.error == "truncated")
                 if pattern and not re.fullmatch(pattern, value):
                     raise Mismatch(f"it must have the form /{pattern}/")
                 return Spoken(value, keys)
@@ -95,7 +102,7 @@ class Agent:
                 why = str(error)
                 messages = (
                     *messages,
-                    {"role": "assistant", "content": call.reply or ""},
+                    {"role": "assistant", "content": text if kind == "parse" else text[:200]},
                     {"role": "user", "content": f"That cannot be used: {why}. Do the task again."},
                 )
-        raise Unusable(self.name, why, keys)
+        raise Unusable(self.name, why, keys, kind)

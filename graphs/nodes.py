@@ -32,7 +32,7 @@ def counted(node: Node) -> Node:
         try:
             return await node(state, runtime)
         except Unusable as error:
-            failed = {"status": "failed", "reason": f"parse: {error.agent}"}
+            failed = {"status": "failed", "reason": f"{error.kind}: {error.agent}"}
             return failed | {"path": (error.agent,), "calls": error.calls}
         except EngineRefused as error:
             return {"status": "failed", "reason": f"engine: {error.message.split(':')[0]}"}
@@ -55,6 +55,10 @@ async def _ask(state: State, runtime: Runtime[Context], agent: Agent, **values: 
         priority=state["turn"],
         **values,
     )
+
+
+def _paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
+    return error.calls if isinstance(error, Unusable) else ()
 
 
 @counted
@@ -120,9 +124,9 @@ async def answer(state: State, runtime: Runtime[Context]) -> Update:
     agent = runtime.context.rng(state, "answer").choice(agents)
     try:
         said = await _ask(state, runtime, agent, instruction=state["instruction"])
-    except Unusable as error:
+    except (Unusable, EngineRefused) as error:
         if "draft" in state:  # the edited instruction found no answer; the draft before it stands
-            return {"answer": "", "path": (error.agent,), "calls": error.calls}
+            return {"answer": "", "path": (agent.name,), "calls": _paid(error)}
         raise
     update: Update = {"answer": said.value, "path": (agent.name,), "calls": said.calls}
     if "draft" not in state:
@@ -152,8 +156,8 @@ async def suggest(state: State, runtime: Runtime[Context]) -> Update:
     update: Update = {"round": state["round"] + 1, "editor": agent, "path": (f"{agent.name}:suggest",)}
     try:
         said = await _ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
-    except Unusable as error:
-        return update | {"improved": False, "calls": error.calls}
+    except (Unusable, EngineRefused) as error:  # the draft stands as it is
+        return update | {"improved": False, "calls": _paid(error)}
     return update | {"suggestion": said.value, "calls": said.calls}
 
 
@@ -166,8 +170,8 @@ async def edit(state: State, runtime: Runtime[Context]) -> Update:
             state, runtime, agent, editor=True, instruction=state["instruction"], answer=state["answer"],
             suggestion=state["suggestion"],
         )  # fmt: skip
-    except Unusable as error:
-        return update | {"improved": False, "calls": error.calls}
+    except (Unusable, EngineRefused) as error:  # the draft stands as it is
+        return update | {"improved": False, "calls": _paid(error)}
     return update | {"calls": said.calls, str(agent.prompt.edits): said.value}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from understudy.corpus.journal import Journal
 from understudy.corpus.ledger import Usage
 from understudy.corpus.tokens import count_tokens
+from understudy.errors import EngineRefused
 from understudy.models.sm import SM, Constraint, Request
 from understudy.nouns import Call, Messages, address
 from understudy.prompt import Sampling
@@ -201,6 +202,10 @@ class Caller:
             finally:
                 tally.leave()
                 self.budget.release(tokens, money)
+            try:
+                reply.text.encode()
+            except UnicodeEncodeError as error:  # JSON can spell it, UTF-8 and what is written in it cannot
+                raise EngineRefused("reply with half a surrogate pair", where=sm.identity) from error
             self._count(voice.sm, reply.prompt_tokens, reply.completion_tokens)
             self.made += 1
             self.answered += 1
@@ -218,7 +223,7 @@ class Caller:
                     "completion": reply.completion_tokens,
                 },
                 seconds=round(time.monotonic() - started, 4),
-                error="truncated" if reply.truncated else None,
+                error="loop" if reply.looped else "truncated" if reply.truncated else None,
                 parent=parent,
                 sm=voice.sm,
             )

@@ -12,9 +12,10 @@ import os
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
-from pydantic import PrivateAttr
+from pydantic import BaseModel, Field, NonNegativeInt, PrivateAttr, ValidationError
 
 from understudy.errors import EngineRefused, ModelError
+from understudy.models.loops import COPIES, LONGEST, SHORTEST
 from understudy.models.sm import SM, Capabilities, Matrix, Reply, Request, Score
 from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble, parse_retry_after
 from understudy.nouns import Messages
@@ -140,14 +141,25 @@ class Endpoint(SM):
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         """The replies; a request that meets trouble waits with the others and is sent again."""
         body = self._body(request)
-        answer = await self._ask("/chat/completions", body, request.priority, _opening(request.messages))
-        replies = _replies(answer, self.settings.served[0].base_url)
+        replies = await self._completion(body, request)
         while len(replies) < request.n:  # some servers give one reply whatever `n` says
             seed = (request.seed + len(replies)) & (2**31 - 1)
-            again = {**body, "n": 1, "seed": seed}
-            more = await self._ask("/chat/completions", again, request.priority, _opening(request.messages))
-            replies += _replies(more, self.settings.served[0].base_url)[:1]
+            replies += (await self._completion({**body, "n": 1, "seed": seed}, request))[:1]
         return tuple(replies[: request.n])
+
+    async def _completion(self, body: dict[str, Any], request: Request) -> list[Reply]:
+        async def send(lane: Lane) -> list[Reply]:
+            answer = await self._send(lane.name, "POST", "/chat/completions", body)
+            if self._by_vllm and isinstance(answer, dict) and answer.get("model", body["model"]) != body["model"]:
+                raise ModelError(
+                    f"answers as `{answer['model']}`", where=lane.name, expected=f"`{body['model']}`",
+                    remedy="another server has taken its place: correct `base_url` or `model`",
+                )  # fmt: skip
+            return _replies(answer, lane.name)
+
+        return await self._throttle.persist(
+            send, self.settings, priority=request.priority, affinity=_opening(request.messages)
+        )
 
     def _body(self, request: Request) -> dict[str, Any]:
         sampling, constraint = request.sampling, request.constraint
@@ -169,6 +181,9 @@ class Endpoint(SM):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif constraint is not None and constraint.kind == "regex" and self._by_vllm:
             body["structured_outputs"] = {"regex": constraint.value}
+        if self._by_vllm:
+            rule = {"max_pattern_size": LONGEST, "min_pattern_size": SHORTEST, "min_count": COPIES}
+            body["repetition_detection"] = rule
         return body
 
     async def score(self, messages: Messages, continuation: str) -> Score:
@@ -245,8 +260,8 @@ class Endpoint(SM):
         if response.status == 200:
             try:
                 return json.loads(raw)
-            except ValueError as error:
-                raise EngineRefused(f"not JSON: {self._start(raw, base_url)}", where=base_url) from error
+            except (ValueError, RecursionError) as error:  # a proxy's page, half an answer
+                raise Trouble("not JSON", f"not JSON: {self._start(raw, base_url)}") from error
         message = f"HTTP {response.status}: {self._start(raw, base_url)}"
         if response.status in (401, 403):
             raise ModelError(
@@ -263,7 +278,7 @@ class Endpoint(SM):
         try:
             error = json.loads(raw)["error"]
             text = str(error["message"] if isinstance(error, dict) else error)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         if (key := self._keys[base_url]) != _NO_KEY:
             text = text.replace(key, "…")
@@ -297,28 +312,67 @@ def _opening(messages: Messages) -> str:
     return messages[-1]["content"][:200] if len(messages) < 3 else messages[1]["content"][:200]
 
 
+class _Details(BaseModel):
+    cached_tokens: NonNegativeInt | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: NonNegativeInt | None = None
+    completion_tokens: NonNegativeInt | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    index: int | None = None
+    finish_reason: str | None = None
+
+
+class _Completion(BaseModel):
+    """What we read of a chat completion; servers put more into it."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
 def _replies(answer: Any, where: str) -> list[Reply]:
+    """The replies in a completion.
+
+    Raises:
+        Trouble: when it is none.
+        EngineRefused: when the model, or a filter before it, will not answer.
+    """
     try:
-        usage = answer.get("usage") or {}
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
-        if not choices:
-            raise ValueError("no choices")
-        total = int(usage.get("completion_tokens") or 0)
-        # The protocol counts all replies together; each is charged its share.
-        shares = [total // len(choices) + (place < total % len(choices)) for place in range(len(choices))]
-        return [
-            Reply(
-                choice["message"].get("content") or "",
-                0 if place else int(usage.get("prompt_tokens") or 0),
-                shares[place],
-                choice.get("finish_reason") == "length",
-                0 if place else int(cached),
-            )
-            for place, choice in enumerate(choices)
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise EngineRefused(f"not a chat completion: {_short(error)}", where=where) from error
+        completion = _Completion.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Trouble("no completion", f"not a chat completion: {place}: {first['msg']}") from error
+    choices = sorted(completion.choices, key=lambda choice: choice.index or 0)
+    for choice in choices:
+        if choice.message.refusal or choice.finish_reason == "content_filter":
+            raise EngineRefused(f"refusal: {choice.message.refusal or 'content filter'}", where=where)
+    usage = completion.usage or _Usage()
+    cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
+    total = usage.completion_tokens or 0
+    # The protocol counts all replies together; each is charged its share.
+    shares = [total // len(choices) + (place < total % len(choices)) for place in range(len(choices))]
+    return [
+        Reply(
+            choice.message.content or "",
+            0 if place else usage.prompt_tokens or 0,
+            shares[place],
+            choice.finish_reason == "length",
+            0 if place else cached,
+            choice.finish_reason == "repetition",
+        )
+        for place, choice in enumerate(choices)
+    ]
 
 
 def _short(error: BaseException) -> str:

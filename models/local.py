@@ -116,6 +116,7 @@ class Local(SM):
                 len(row.written),
                 not row.ended,
                 0 if place else row.cached,
+                row.looped,
             )
             for place, row in enumerate(rows)
         )

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from understudy.models.loops import looped
 from understudy.prompt import Sampling
 
 # Nothing outside the 256 likeliest tokens is ever drawn: it spares a sort of the whole vocabulary per row.
@@ -38,6 +39,8 @@ class Row:
     written: list[int] = field(default_factory=list)
     ended: bool = False
     """Whether it ended by itself, not at its length limit."""
+    looped: bool = False
+    """Whether it was cut because it repeats itself."""
     cached: int = 0
     """Tokens of the prompt that were not read again."""
     dropped: bool = False
@@ -58,7 +61,9 @@ class Row:
         if self.matcher is not None and token not in ends:
             self.matcher.consume_token(token)
         self.ended = token in ends or (self.matcher is not None and self.matcher.is_stopped())
-        return not self.ended and not self.dropped and len(self.written) < self.sampling.max_tokens
+        self.looped = not self.ended and looped(self.written)
+        goes_on = not (self.ended or self.looped or self.dropped)
+        return goes_on and len(self.written) < self.sampling.max_tokens
 
 
 def draw(scores: torch.Tensor, rows: list[Row]) -> NDArray[np.int64]:

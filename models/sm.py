@@ -80,6 +80,8 @@ class Reply:
     """The reply was cut at `max_tokens`."""
     cached_tokens: int = 0
     """How many of the prompt's tokens the engine had read before."""
+    looped: bool = False
+    """The engine cut it because it repeated itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic import PrivateAttr
 from understudy.errors import EngineError, EngineRefused, ModelError
 from understudy.models.chat import check_length, check_tokenizer, prompt_ids
 from understudy.models.folders import check_adapter, check_folder, fingerprint, rank
+from understudy.models.loops import COPIES, LONGEST, SHORTEST
 from understudy.models.sm import SM, Capabilities, Constraint, Reply, Request, Score
 from understudy.nouns import Messages
 from understudy.recipe import VLLMModel
@@ -112,7 +113,7 @@ class VLLM(SM):
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         """The replies; vLLM draws `n` of them from one reading of the prompt."""
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
         engine, sampling = self._engine, request.sampling
         ids = prompt_ids(engine.tokenizer, request.messages)
@@ -125,6 +126,7 @@ class VLLM(SM):
             repetition_penalty=sampling.repetition_penalty,
             seed=request.seed & (2**63 - 1),
             structured_outputs=_structured(request.constraint),
+            repetition_detection=RepetitionDetectionParams(LONGEST, SHORTEST, COPIES),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         output = await self._run(ids, drawn, request.priority)
@@ -135,6 +137,7 @@ class VLLM(SM):
                 len(one.token_ids),
                 one.finish_reason == "length",
                 0 if place else int(output.num_cached_tokens or 0),
+                one.finish_reason == "repetition",
             )
             for place, one in enumerate(sorted(output.outputs, key=lambda one: one.index))
         )

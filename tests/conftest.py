@@ -15,6 +15,7 @@ from hypothesis import settings
 # The same examples each time, so that a failure belongs to the change that is tested; HYPOTHESIS_PROFILE=default
 # looks for new ones.
 settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 DOCUMENT = """# Bread
@@ -75,6 +76,12 @@ class Result:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", type=Path, help="the page whose table of faults is to be written")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "fault" in getattr(item, "fixturenames", ()):
+            item.add_marker("fault")
 
 
 def pytest_configure(config: pytest.Config) -> None:

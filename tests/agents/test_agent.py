@@ -108,3 +108,15 @@ async def test_the_form_of_a_refine_pair_holds_for_its_editor_and_not_for_its_su
     }
     assert len((await harder.ask(asked, SEED, 0, **values)).calls) == 1
     assert len((await harder.ask(asked, SEED, 0, editor=True, **values)).calls) == 2
+
+
+async def test_a_reply_that_goes_round_in_circles_is_asked_for_again_and_then_counted_as_such(journal: Journal):
+    circle = "the boat goes up and the boat goes down and so on and on it goes again " * 6
+    said = await agent().ask(caller(journal, circle, "Why does a lock lift boats?"), SEED, 0, persona="")
+    assert said.value == "Why does a lock lift boats?"
+    asked = caller(journal, circle, circle)
+    with pytest.raises(Unusable) as caught:
+        await agent().ask(asked, SEED, 1, persona="")
+    assert (caught.value.kind, len(caught.value.calls)) == ("loop", 2)
+    again = asked.sms["sm"].asked[-1]  # type: ignore[attr-defined]
+    assert len(again[-2]["content"]) == 200 and "repeats itself" in again[-1]["content"]

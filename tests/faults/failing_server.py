@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from understudy.corpus.tokens import count_tokens
@@ -14,7 +15,26 @@ from understudy.models import Constraint
 from understudy.models.improvise import improvise
 
 Phase = tuple[float, int, str]
-"""At least so many seconds, and so many requests, and what happens to them: `ok`, `429`, `500`, `reset` or `hang`."""
+"""At least so many seconds, and so many requests, and what happens to them: `ok`, `reset`, `hang`, or a key below."""
+# Answers with a status and a header that are no completion.
+STATUSES = {
+    "429": (429, ""), "500": (500, ""), "502": (502, ""), "503": (503, ""), "408": (408, ""),
+    "429, seconds": (429, "Retry-After: 1\r\n"), "429, a date": (429, "Retry-After: Wed, 21 Oct 2065 07:28:00 GMT\r\n"),
+    "429, negative": (429, "Retry-After: -5\r\n"), "429, a billion": (429, "Retry-After: 1000000000\r\n"),
+    "429, nonsense": (429, "Retry-After: soon\r\n"),
+}  # fmt: skip
+# Bodies under a status of 200 that are no completion.
+BODIES = {
+    "an HTML page": b"<html>Sign in</html>",
+    "nothing": b"",
+    "half of the JSON": b'{"choices": [{"index": 0, "mess',
+    "no choices": b'{"choices": []}',
+    "an error in a 200": b'{"error": {"message": "busy"}}',
+    "NaN for a count": b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": NaN}}',
+    "a number of 5,000 digits": b'{"choices": ' + b"9" * 5000 + b"}",
+    "200,000 open brackets": b"[" * 200_000,
+    "bytes that are no UTF-8": b'{"choices": "\xff\xfe"}',
+}
 
 
 @dataclass
@@ -23,6 +43,8 @@ class FailingServer:
 
     phases: tuple[Phase, ...] = ()
     delay_s: float = 0.01
+    once: str | None = None
+    """What happens to the first try of every third request."""
     answered: Counter[str] = field(default_factory=Counter)
     """Requests by the phase they met."""
     busiest: int = 0
@@ -30,6 +52,7 @@ class FailingServer:
     _busy: int = 0
     _began: float = 0.0
     _met: int = 0
+    _seen: set[bytes] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -59,6 +82,13 @@ class FailingServer:
             return self.phase()
         return "ok"
 
+    def _first_try(self, body: bytes) -> str | None:
+        mark = blake2b(body, digest_size=8).digest()
+        if self.once is None or mark[0] % 3 or mark in self._seen:
+            return None
+        self._seen.add(mark)
+        return self.once
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -81,7 +111,7 @@ class FailingServer:
         if not body:
             self._write(writer, 200, {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 8192}]})
             return True
-        what = self.phase()
+        what = self._first_try(body) or self.phase()
         self.answered[what] += 1
         self._busy += what != "hang"  # whoever waits for those has long gone
         self.busiest = max(self.busiest, self._busy)
@@ -92,11 +122,27 @@ class FailingServer:
             if what == "reset":
                 writer.transport.abort()
                 return False
-            if what != "ok":
-                retry = "Retry-After: 1\r\n" if what == "429" and self.answered[what] % 2 else ""
-                self._write(writer, int(what), {"error": {"message": "not now"}}, retry)
+            if what in STATUSES:
+                status, more = STATUSES[what]
+                if what == "429" and self.answered[what] % 2:
+                    more = "Retry-After: 1\r\n"
+                self._write(writer, status, {"error": {"message": "not now"}}, more)
                 return True
-            self._write(writer, 200, self._completion(json.loads(body)))
+            if what in BODIES:
+                self._send(writer, 200, BODIES[what])
+                return True
+            answer = self._completion(json.loads(body))
+            if what == "reset in the middle":
+                writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 5000\r\n\r\n{")
+                await writer.drain()
+                writer.transport.abort()
+                return False
+            if what == "a byte now and then":
+                writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 5000\r\n\r\n")
+                while True:
+                    writer.write(b" ")
+                    await asyncio.sleep(0.05)
+            self._write(writer, 200, answer)
             return True
         finally:
             self._busy -= what != "hang"
@@ -115,6 +161,8 @@ class FailingServer:
         }
 
     def _write(self, writer: asyncio.StreamWriter, status: int, body: dict[str, Any], more: str = "") -> None:
-        raw = json.dumps(body).encode()
+        self._send(writer, status, json.dumps(body).encode(), more)
+
+    def _send(self, writer: asyncio.StreamWriter, status: int, raw: bytes, more: str = "") -> None:
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}Content-Length: {len(raw)}\r\n\r\n"
         writer.write(head.encode() + raw)

@@ -1,6 +1,7 @@
 """A run against an endpoint that fails in every way ends as if nothing had happened."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from understudy.models import throttle
 from understudy.recipe_file import load_recipe
 from understudy.traces.flow import flows, plot
 
-from .failing_server import FailingServer, Phase
+from .comparing import difference
+from .failing_server import BODIES, STATUSES, FailingServer, Phase
 
 BRIEF: tuple[Phase, ...] = ((0, 30, "ok"), (0.5, 4, "429"), (0, 3, "500"), (0, 3, "reset"), (0, 3, "hang"))
 LONG: tuple[Phase, ...] = ((0, 30, "ok"), (30, 8, "429"), (0, 2, "500"), (0, 2, "reset"), (0, 2, "hang"))
 
 
-async def run(project: Path, out: str, phases: tuple[Phase, ...] = (), **settings: Any) -> FailingServer:
-    async with FailingServer(phases) as server:
+async def run(
+    project: Path, out: str, phases: tuple[Phase, ...] = (), once: str | None = None, **settings: Any
+) -> FailingServer:
+    async with FailingServer(phases, once=once) as server:
         sm = {
             "backend": "openai",
             "base_url": server.url,
@@ -71,3 +75,25 @@ async def test_an_endpoint_that_stays_away_stops_the_run_and_the_next_one_goes_o
     await run(project, "out")
     await run(project, "calm")
     assert rows(project, "out") == rows(project, "calm")
+
+
+WORDLESS = ("reset", "reset in the middle", "hang", "a byte now and then")
+
+
+@pytest.mark.parametrize("what", [*STATUSES, *BODIES, *WORDLESS])
+async def test_a_third_of_all_requests_fail_at_their_first_try(
+    project: Path, what: str, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., object]
+) -> None:
+    for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S", "LONGEST_RETRY_AFTER_S"):
+        monkeypatch.setattr(throttle, name, 0.02)
+    await run(project, "calm")
+    server = await run(project, "stormy", once=what, timeout_s=0.4)
+    assert server.answered[what] > 10
+    kind = (
+        f"HTTP {what}"
+        if what in STATUSES
+        else f"the endpoint answers {what}"
+        if what in BODIES
+        else f"connection: {what}"
+    )
+    fault(kind, server.answered[what], **difference(project / "stormy", project / "calm"))

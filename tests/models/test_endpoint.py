@@ -127,7 +127,7 @@ async def test_a_key_that_is_refused_is_for_the_user_to_mend(stub: Stub, sm: Ope
 async def test_a_reply_that_is_no_completion_is_an_engine_error(stub: Stub, sm: Open, body: str):
     stub.replies = [(200, body)]
     with pytest.raises(EngineError):
-        await ask(sm(retries=0), seed=0)
+        await ask(sm(patience_s=0.2), seed=0)
 
 
 async def test_no_more_requests_are_under_way_than_allowed(stub: Stub, sm: Open):
@@ -287,6 +287,7 @@ async def test_an_adapter_is_another_model_behind_the_same_address(stub: Stub, s
     assert base.capabilities.adapters
     spoken = base.adapted("spoken")
     assert (spoken.identity, base.identity) == ("openai:m+spoken", "openai:m")
+    stub.replies = [(200, chat().replace('"model": "m"', '"model": "spoken"')), (200, chat())]
     await ask(spoken)
     await ask(base)
     assert [asked["model"] for asked in stub.asked] == ["spoken", "m"]
@@ -294,6 +295,16 @@ async def test_an_adapter_is_another_model_behind_the_same_address(stub: Stub, s
     with pytest.raises(ModelError, match="no adapter `stranger`") as caught:
         base.adapted("stranger")
     assert caught.value.expected == "one of: spoken"
+
+
+async def test_another_model_behind_the_address_stops_the_run_with_both_names(stub: Stub, sm: Open):
+    stub.models = listing(VLLM)
+    engine = sm()
+    await engine.check()
+    stub.replies = [(200, chat().replace('"model": "m"', '"model": "other"'))]
+    with pytest.raises(ModelError, match="answers as `other`") as caught:
+        await ask(engine)
+    assert caught.value.expected == "`m`"
 
 
 async def test_an_endpoint_without_adapters_says_who_has_them(stub: Stub, sm: Open):
