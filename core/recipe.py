@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from understudy.nouns import FAMILIES, address
@@ -126,10 +127,20 @@ class VLLMServerSM(VLLMModel):
     """Total time one request may take."""
 
 
+def _without_password(url: str) -> str:
+    """A recipe is written into cards and folders; a password must not be."""
+    if "@" in urlsplit(url).netloc:
+        raise PydanticCustomError("password", "an address must hold no user or password")
+    return url
+
+
+Address = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_password)]
+
+
 class Served(Strict):
     """One of several endpoints that serve the same model."""
 
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: Address
     """Where it is served, up to and with `/v1`."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself never stands in a recipe."""
@@ -155,7 +166,7 @@ class OpenAISM(Remote):
 
     backend: Literal["openai"]
     """Which engine."""
-    base_url: str | None = Field(None, pattern=r"^https?://")
+    base_url: Address | None = None
     """Where it is served, up to and with `/v1`; for several, `endpoints` instead."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself never stands in a recipe."""

@@ -128,6 +128,10 @@ def _explain(path: Path, node: yaml.Node, error: ValidationError, overrides: tup
         )
     if first["type"] == "missing":
         return RecipeError("missing", where=where, remedy=f"add `{loc[-1]}:`")
+    if first["type"] == "password":  # which is not to be shown
+        return RecipeError(
+            first["msg"], where=where.partition("=")[0], remedy="name the key's variable in `api_key_env`"
+        )
     if first["type"] == "misplaced":
         return RecipeError(f"got {known['got']!r}", where=where, expected=known["expected"])
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

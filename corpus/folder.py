@@ -33,8 +33,9 @@ import pyarrow as pa
 from understudy import __version__
 from understudy.corpus import rows, seeds
 from understudy.corpus.accounting import Accounting
-from understudy.corpus.ledger import Draft, Ledger, storage_errors
+from understudy.corpus.ledger import Draft, Ledger
 from understudy.corpus.readers import read_sources
+from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
 from understudy.nouns import Call, Example, Kind, Seed, address
 from understudy.recipe import Recipe

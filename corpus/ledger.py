@@ -7,14 +7,8 @@ process owns it at a time; SQLite runs in WAL mode with synchronous=FULL, so wha
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
-import shutil
-import socket
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -23,7 +17,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from understudy.errors import AccountingError, RunFolderError, StorageError
+from understudy.corpus.storage import acquire, storage_errors
+from understudy.errors import AccountingError, RunFolderError
 from understudy.nouns import Call, Example, Status
 
 SCHEMA_VERSION = 3
@@ -434,31 +429,6 @@ def short(key: str) -> bytes:
     return digest(key)[:8]
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn a full or failing disk into a StorageError that names the path and the free space."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if not any(word in str(error) for word in ("full", "disk I/O")):
-            raise
-        raise _storage_error(path, str(error)) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
-            raise
-        raise _storage_error(path, error.strerror or str(error)) from error
-
-
-def _storage_error(path: Path, what: str) -> StorageError:
-    folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
-    free = shutil.disk_usage(folder).free
-    return StorageError(
-        f"cannot write: {what} ({free / 2**20:.0f} MiB free)",
-        where=str(path),
-        remedy="make room, then run the same command again: nothing that was journaled is lost",
-    )
-
-
 def schema_version(path: Path) -> int:
     """The version of a ledger's tables.
 
@@ -489,24 +459,3 @@ def _bring_up(path: Path, version: int, own: bool) -> None:
 def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous=FULL")
     db.execute("PRAGMA foreign_keys=ON")
-
-
-def acquire(path: Path) -> IO[str]:
-    """Own the ledger until the process ends; the kernel drops the lock even after kill -9."""
-    with storage_errors(path):
-        lock = open(path.with_suffix(".lock"), "a+", encoding="utf-8")  # noqa: SIM115
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "another process"
-        lock.close()
-        raise RunFolderError(
-            f"in use by {owner}", where=str(path.parent), remedy="wait for that run, or stop it with Ctrl-C"
-        ) from error
-    lock.seek(0)
-    lock.truncate()
-    began = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
-    lock.flush()
-    return lock

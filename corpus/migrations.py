@@ -15,7 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 from understudy.corpus import seeds
-from understudy.corpus.ledger import PRAGMAS, SCHEMA_VERSION, STATUSES, TABLES, digest, short, storage_errors
+from understudy.corpus.ledger import PRAGMAS, SCHEMA_VERSION, STATUSES, TABLES, digest, short
+from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
 from understudy.nouns import Seed
 

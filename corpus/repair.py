@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 
 from understudy.corpus import rows, seeds
 from understudy.corpus.folder import FACTS, HOMES, RunFolder
-from understudy.corpus.ledger import NO_SHARD, Draft, File, Ledger, acquire, schema_version
+from understudy.corpus.ledger import NO_SHARD, Draft, File, Ledger, schema_version
 from understudy.corpus.readers import read_sources
+from understudy.corpus.storage import acquire
 from understudy.errors import AccountingError, RunFolderError
 from understudy.nouns import Call, address
 

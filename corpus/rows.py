@@ -17,7 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from understudy.corpus.ledger import NO_SHARD, File, storage_errors
+from understudy.corpus.ledger import NO_SHARD, File
+from understudy.corpus.storage import storage_errors
 from understudy.nouns import Call, Example, Persona, Seed, Verdict
 
 _TEXTS = pa.list_(pa.string())

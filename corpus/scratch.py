@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.corpus.ledger import storage_errors
+from understudy.corpus.storage import storage_errors
 
 _CACHE_KIB = 512
 """What a scratch database may keep in memory; the rest is the operating system's to cache."""

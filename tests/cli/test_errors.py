@@ -140,7 +140,8 @@ def test_disk_full_while_the_journal_is_written(
             raise sqlite3.OperationalError("database or disk is full")
         real(self, batch)
 
-    from understudy.corpus.ledger import Ledger, storage_errors
+    from understudy.corpus.ledger import Ledger
+    from understudy.corpus.storage import storage_errors
 
     real = Ledger.add_calls
 
