@@ -209,7 +209,7 @@ class Sweep:
         rng = random.Random(seed)
         for fault in faults:
             for call in CALLS:
-                k, untouched = rng.randint(1, every), 0
+                k, untouched = rng.randint(1, min(every, 6)), 0  # so that rare calls are struck as well
                 while not untouched:
                     point = self.point(call, fault, k)
                     yield point

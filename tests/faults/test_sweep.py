@@ -16,7 +16,7 @@ SWEEP = Path(__file__).with_name("sweep.py")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: it is what strikes")
 @pytest.mark.timeout(4 * 3600)
 def test_a_run_struck_at_any_system_call_is_resumed_as_if_nothing_had_happened(tmp_path: Path, fault) -> None:
-    every, out = os.environ.get("UNDERSTUDY_SWEEP_EVERY", "60"), tmp_path / "points.json"
+    every, out = os.environ.get("UNDERSTUDY_SWEEP_EVERY", "200"), tmp_path / "points.json"
     done = subprocess.run(
         [sys.executable, str(SWEEP), "--every", every, "--out", str(out)],
         stdout=subprocess.PIPE,
