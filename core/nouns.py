@@ -89,6 +89,8 @@ class Call:
     """Key of the call whose reply this one builds on."""
     sm: str = "sm"
     """Which of the recipe's SMs was asked, by its name there."""
+    reused: bool = False
+    """Taken from another corpus: its tokens and seconds were paid for there."""
 
 
 @dataclass(frozen=True, slots=True)

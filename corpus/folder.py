@@ -12,7 +12,8 @@
     ├── run.json           what the ledger knows of the run itself, should the ledger be damaged
     └── ledger.db          the truth; a file it does not list is not part of the corpus
 
-Drafts are committed in plan order, a shard at a time: files first, durable, then one ledger transaction.
+Drafts are committed in plan order, a shard at a time: files first, durable, then one ledger transaction. Shards that
+have been committed are merged, 64 at a time.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from understudy import __version__
-from understudy.corpus import rows, seeds
+from understudy.corpus import merging, rows, seeds
 from understudy.corpus.accounting import Accounting
-from understudy.corpus.ledger import Draft, Ledger
+from understudy.corpus.ledger import Draft, File, Ledger
 from understudy.corpus.readers import read_sources
 from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
@@ -41,6 +43,8 @@ from understudy.nouns import Call, Example, Kind, Seed, address
 from understudy.recipe import Recipe
 
 _HOMES: dict[str, str] = {"rejected": "rejected", "duplicate": "duplicates", "failed": "failed"}
+# So many rows of the index are entered at once when a run is resumed.
+_INDEX_ROWS = 8192
 FACTS = "run.json"
 HOMES = ("data", *_HOMES.values(), "traces", "index", seeds.HOME)
 """The folders of files that the ledger lists."""
@@ -53,6 +57,7 @@ INDEX = pa.schema(
         ("embedding", pa.list_(pa.float32())),
     ]
 )
+_SCHEMAS = {"data": rows.EXAMPLE, **dict.fromkeys(_HOMES.values(), rows.EXAMPLE), "traces": rows.CALL, "index": INDEX}
 
 
 class RunFolder:
@@ -63,6 +68,7 @@ class RunFolder:
         self.ledger = ledger
         self.recipe = recipe
         self.seeds = seeds.SeedFiles(path, ledger.files(f"{seeds.HOME}/"))
+        self._segments = rows.Segments(path)
         self.kinds: frozenset[Kind] = frozenset(json.loads(ledger.meta("kinds")))
         """The kinds of seed that the run has."""
 
@@ -125,6 +131,8 @@ class RunFolder:
                 )
             folder = cls(path, ledger, recipe)
             folder._check_files()
+            while (due := merging.due(ledger)) is not None:  # a crash came between the shards and their merging
+                folder.adopt(due, folder.merged(due))
             ledger.set_meta(recipe=recipe.model_dump_json(), home=str(recipe.folder))
             folder.write_text(FACTS, json.dumps(ledger.facts()))
         except BaseException:
@@ -210,12 +218,22 @@ class RunFolder:
         ]
         if calls:
             table = pa.Table.from_pylist([rows.call_row(call) for call in calls.values()], schema=rows.CALL)
-            files.append(rows.write(self.path, rows.segment(shard), shard, table))
+            files.append(rows.write(self.path, f"traces/{shard:05d}.parquet", shard, table))
         if index:
             table = pa.Table.from_pylist(index, schema=INDEX)
             files.append(rows.write(self.path, f"index/{shard:05d}.parquet", shard, table))
         self.ledger.commit(shard, drafts, files, list(calls.values()))
         return drafts
+
+    def merged(self, due: merging.Due) -> list[File]:
+        """Write the files into which shards are merged; any thread may do it beside later commits."""
+        return merging.write(self.path, due, _SCHEMAS)
+
+    def adopt(self, due: merging.Due, files: Sequence[File]) -> None:
+        """Put merged files in the place of those they were made from."""
+        self.ledger.merge(due.shards, files)
+        for file in due.files:
+            (self.path / file.name).unlink()
 
     def examples(self, status: str = "accepted", split: str | None = None) -> Iterator[Example]:
         """Committed examples of one status, in plan order within each split."""
@@ -229,9 +247,10 @@ class RunFolder:
         prefix = f"data/{split or ''}" if status == "accepted" else f"{_HOMES[status]}/"
         return rows.read(self.path, self.ledger.files(prefix), columns)
 
-    def index_rows(self) -> Iterator[dict[str, Any]]:
-        """What passed the gate in this corpus, in plan order."""
-        return rows.read(self.path, self.ledger.files("index/"))
+    def index(self, stage: str) -> Iterator[pa.Table]:
+        """What passed the gate (stage `gate`) or was accepted after refinement (`final`), in plan order."""
+        for table in rows.tables(self.path, self.ledger.files("index/"), INDEX, _INDEX_ROWS):
+            yield table.filter(pc.field("stage") == stage)
 
     def find(self, prefix: str) -> tuple[Example, dict[str, Any]]:
         """A committed example by its id or the start of it.
@@ -259,8 +278,8 @@ class RunFolder:
 
     def call(self, key: str) -> Call | None:
         """A journaled call, wherever it lies now."""
-        call, shard = self.ledger.call(key)
-        return rows.read_call(self.path, shard, key) if shard is not None else call
+        call, segment = self.ledger.call(key)
+        return self._segments.find(segment, key) if segment is not None else call
 
     def accounting(self) -> Accounting:
         """The closed books."""
@@ -283,7 +302,7 @@ class RunFolder:
             "calls in traces": (rolled, bytes_in("traces")),
             "calls in the ledger": (live, self.ledger.bytes_of_calls()),
             "ledger, by seed": (len(self.seeds), ledger),
-            "shards": (self.ledger.next_shard(), bytes_in(*HOMES)),
+            "files": (len(self.ledger.files()), bytes_in(*HOMES)),
         }
 
     def write_text(self, name: str, text: str) -> None:

@@ -25,7 +25,7 @@ class Journal:
 
     def __init__(self, ledger: Ledger, folder: Path) -> None:
         self._ledger = ledger
-        self._folder = folder
+        self._segments = rows.Segments(folder)
         # SQLite and fsync block; one thread keeps them off the event loop and in order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._under_way: dict[str, asyncio.Task[Call]] = {}
@@ -38,9 +38,9 @@ class Journal:
 
     async def find(self, key: str) -> Call | None:
         """The journaled call under `key`, or None."""
-        call, shard = self._ledger.call(key)  # some ten microseconds, where a change of thread takes a hundred
-        if call is None and shard is not None:
-            call = await self.run(rows.read_call, self._folder, shard, key)
+        call, segment = self._ledger.call(key)  # some ten microseconds, where a change of thread takes a hundred
+        if call is None and segment is not None:
+            call = await self.run(self._segments.find, segment, key)
         return call
 
     async def call(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:

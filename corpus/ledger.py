@@ -21,7 +21,7 @@ from understudy.corpus.storage import acquire, storage_errors
 from understudy.errors import AccountingError, RunFolderError
 from understudy.nouns import Call, Example, Status
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NO_SHARD = -1
 """Of files that belong to the run and to no shard: its seeds."""
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -38,12 +38,14 @@ CREATE TABLE drafts(
     turn INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, status INTEGER NOT NULL,
     reason INTEGER REFERENCES reasons(number), tokens INTEGER NOT NULL, shard INTEGER NOT NULL) STRICT;
 CREATE TABLE calls(
-    key BLOB PRIMARY KEY, agent TEXT NOT NULL, sm TEXT NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
-    completion INTEGER NOT NULL, seconds REAL NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    key BLOB PRIMARY KEY, agent TEXT NOT NULL, sm TEXT NOT NULL, reused INTEGER NOT NULL, prompt INTEGER NOT NULL,
+    cached INTEGER NOT NULL, completion INTEGER NOT NULL, seconds REAL NOT NULL, body BLOB NOT NULL)
+    STRICT, WITHOUT ROWID;
 CREATE TABLE rolled(key BLOB PRIMARY KEY, shard INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE usage(
-    agent TEXT NOT NULL, sm TEXT NOT NULL, calls INTEGER NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL,
-    completion INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY(agent, sm)) STRICT, WITHOUT ROWID;
+    agent TEXT NOT NULL, sm TEXT NOT NULL, calls INTEGER NOT NULL, reused INTEGER NOT NULL, prompt INTEGER NOT NULL,
+    cached INTEGER NOT NULL, completion INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY(agent, sm))
+    STRICT, WITHOUT ROWID;
 CREATE TABLE busy(sm TEXT PRIMARY KEY, seconds REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE flow(
     at REAL NOT NULL, sm TEXT NOT NULL, endpoint TEXT NOT NULL, cap INTEGER NOT NULL, in_flight INTEGER NOT NULL,
@@ -66,6 +68,7 @@ class File:
 
     name: str
     shard: int
+    """Of a file that several shards were merged into, the last of them."""
     sha256: str
     rows: int
     bytes: int
@@ -73,11 +76,13 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one agent used of one SM."""
+    """What one agent used of one SM, in tokens and seconds that this run paid for."""
 
     agent: str
     sm: str
     calls: int
+    reused: int
+    """Of the calls, those that were taken from another corpus, free of charge."""
     prompt_tokens: int
     cached_tokens: int
     """Of the prompt tokens, those that the engine had read before."""
@@ -208,6 +213,25 @@ class Ledger:
             db.executemany("INSERT OR IGNORE INTO rolled VALUES (?, ?)", [(short(call.key), shard) for call in rolled])
             db.executemany("DELETE FROM calls WHERE key = ?", [(digest(call.key),) for call in rolled])
 
+    def merge(self, shards: range, files: Sequence[File]) -> None:
+        """Enter files, already durable, in the place of all files of a range of shards.
+
+        From then on their drafts count as the last shard's. Where calls have been rolled out to is left as it is:
+        `call` looks for the segment that a shard has become part of.
+        """
+        with self._transaction() as db:
+            (rows,) = db.execute(
+                "SELECT COALESCE(SUM(rows), 0) FROM files WHERE shard >= ? AND name NOT GLOB 'traces/*'"
+                " AND name NOT GLOB 'index/*'",
+                (shards[0],),
+            ).fetchone()  # each draft of these shards is one of them, so this is where they begin
+            db.execute(
+                "UPDATE drafts SET shard = ? WHERE turn >= ? AND shard < ?",
+                (shards[-1], self.next_turn() - rows, shards[-1]),
+            )
+            db.execute("DELETE FROM files WHERE shard BETWEEN ? AND ?", (shards[0], shards[-1]))
+            _enter_files(db, files)
+
     def go_back(self, shard: int, calls: Sequence[Call], rolled: Iterable[Call]) -> None:
         """Forget a shard and those after it.
 
@@ -217,8 +241,11 @@ class Ledger:
             rolled: all calls in the segments of earlier shards, to count them again.
         """
         with self._transaction() as db:
-            for table in ("drafts", "files", "rolled"):
-                db.execute(f"DELETE FROM {table} WHERE shard >= ?", (shard,))  # noqa: S608
+            # Calls are entered under the shards that a merged one was made of.
+            last = "SELECT COALESCE(MAX(shard), -1) FROM drafts WHERE shard < ?"
+            db.execute(f"DELETE FROM rolled WHERE shard > ({last})", (shard,))  # noqa: S608
+            db.execute("DELETE FROM drafts WHERE shard >= ?", (shard,))
+            db.execute("DELETE FROM files WHERE shard >= ?", (shard,))
             db.execute("DELETE FROM usage")
             db.executemany(_ADD_USAGE, map(_usage_row, rolled))
             db.executemany(_ADD_CALL, map(_call_row, calls))
@@ -226,6 +253,15 @@ class Ledger:
     def ids_of(self, shard: int) -> list[str]:
         """Ids of the drafts in a shard."""
         return [id.lower() for (id,) in self._db.execute("SELECT hex(id) FROM drafts WHERE shard = ?", (shard,))]
+
+    def shards(self) -> list[int]:
+        """The numbers of the shards there are; of those that were merged, the last."""
+        return [shard for (shard,) in self._db.execute("SELECT DISTINCT shard FROM drafts ORDER BY shard")]
+
+    def first_shard_alone(self, span: int) -> int | None:
+        """The first shard that could be merged: one with a file that does not end a span of so many."""
+        query = "SELECT MIN(shard) FROM files WHERE shard >= 0 AND shard % ? != ?"
+        return self._db.execute(query, (span, span - 1)).fetchone()[0]  # type: ignore[no-any-return]
 
     def next_shard(self) -> int:
         """The number the next shard will have."""
@@ -359,12 +395,12 @@ class Ledger:
         with self._transaction() as db:
             db.executemany(_ADD_CALL, map(_call_row, calls))
 
-    def call(self, key: str) -> tuple[Call | None, int | None]:
-        """A journaled call, or the shard whose trace segment it has probably been rolled into, or neither."""
+    def call(self, key: str) -> tuple[Call | None, str | None]:
+        """A journaled call, or the trace segment that it has probably been rolled into, or neither."""
         row = self._reader.execute("SELECT body FROM calls WHERE key = ?", (digest(key),)).fetchone()
         if row is None:
-            rolled = self._reader.execute("SELECT shard FROM rolled WHERE key = ?", (short(key),)).fetchone()
-            return None, rolled[0] if rolled else None
+            segment = self._reader.execute(_SEGMENT, (short(key),)).fetchone()
+            return None, segment[0] if segment else None
         fields = json.loads(zlib.decompress(row[0]))
         return Call(**{**fields, "messages": tuple(fields["messages"])}), None
 
@@ -381,21 +417,25 @@ class Ledger:
     def call_usage(self) -> list[Usage]:
         """What each agent used of each SM."""
         rows = self._db.execute(
-            "SELECT agent, sm, SUM(calls), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM ("
-            " SELECT * FROM usage UNION ALL SELECT agent, sm, 1, prompt, cached, completion, seconds FROM calls"
+            "SELECT agent, sm, SUM(calls), SUM(reused), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM ("
+            " SELECT * FROM usage UNION ALL SELECT agent, sm, 1, reused, prompt, cached, completion, seconds FROM calls"
             ") GROUP BY agent, sm ORDER BY agent, sm"
         )
         return [Usage(*row) for row in rows]
 
 
 _ADD_USAGE = """
-INSERT INTO usage VALUES (?, ?, 1, ?, ?, ?, ?) ON CONFLICT(agent, sm) DO UPDATE SET
-    calls = calls + 1, prompt = prompt + excluded.prompt, cached = cached + excluded.cached,
-    completion = completion + excluded.completion, seconds = seconds + excluded.seconds
+INSERT INTO usage VALUES (?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT(agent, sm) DO UPDATE SET
+    calls = calls + 1, reused = reused + excluded.reused, prompt = prompt + excluded.prompt,
+    cached = cached + excluded.cached, completion = completion + excluded.completion,
+    seconds = seconds + excluded.seconds
 """
-
-
-_ADD_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# The segment of the shard, or the one that it was merged into: names follow the shards.
+_SEGMENT = """
+SELECT name FROM files WHERE name > 'traces/' AND name < 'traces0'
+    AND shard >= (SELECT shard FROM rolled WHERE key = ?) ORDER BY name LIMIT 1
+"""
 
 
 def _call_row(call: Call) -> tuple[Any, ...]:
@@ -403,9 +443,10 @@ def _call_row(call: Call) -> tuple[Any, ...]:
 
 
 def _usage_row(call: Call) -> tuple[Any, ...]:
-    usage = call.usage
-    counts = usage.get("prompt", 0), usage.get("cached", 0), usage.get("completion", 0)
-    return call.agent, call.sm, *counts, call.seconds
+    if call.reused:
+        return call.agent, call.sm, 1, 0, 0, 0, 0.0
+    counts = (call.usage.get(what, 0) for what in ("prompt", "cached", "completion"))
+    return call.agent, call.sm, 0, *counts, call.seconds
 
 
 def _files(found: Iterable[tuple[Any, ...]]) -> list[File]:

@@ -78,7 +78,7 @@ def _from_2(folder: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> N
         ),
     )
     new.executemany(
-        "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO calls VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
         (
             (digest(key), *rest)
             for key, *rest in old.execute(
@@ -89,7 +89,7 @@ def _from_2(folder: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> N
     rolled = old.execute("SELECT key, shard FROM calls WHERE shard IS NOT NULL")
     new.executemany("INSERT OR IGNORE INTO rolled VALUES (?, ?)", ((short(key), shard) for key, shard in rolled))
     new.executemany(
-        "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO usage VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
         old.execute(
             "SELECT agent, sm, COUNT(*), SUM(prompt), SUM(cached), SUM(completion), SUM(seconds) FROM calls"
             " WHERE shard IS NOT NULL GROUP BY agent, sm"
@@ -98,4 +98,22 @@ def _from_2(folder: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> N
     new.executemany("INSERT INTO flow VALUES (?, ?, ?, ?, ?, ?, ?)", old.execute("SELECT * FROM flow"))
 
 
-_STEPS: dict[int, Callable[[Path, sqlite3.Connection, sqlite3.Connection], None]] = {2: _from_2}
+def _from_3(folder: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Calls may have been taken from another corpus; none had been so far."""
+    for table, columns in (
+        ("meta", "*"),
+        ("files", "*"),
+        ("reasons", "*"),
+        ("drafts", "*"),
+        ("rolled", "*"),
+        ("busy", "*"),
+        ("flow", "*"),
+        ("calls", "key, agent, sm, 0, prompt, cached, completion, seconds, body"),
+        ("usage", "agent, sm, calls, 0, prompt, cached, completion, seconds"),
+    ):
+        found = old.execute(f"SELECT {columns} FROM {table}")  # noqa: S608
+        marks = ", ".join("?" * len(found.description))
+        new.executemany(f"INSERT INTO {table} VALUES ({marks})", found)  # noqa: S608
+
+
+_STEPS: dict[int, Callable[[Path, sqlite3.Connection, sqlite3.Connection], None]] = {2: _from_2, 3: _from_3}

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def check(path: Path) -> list[Problem]:
         found = list(_files(folder))
         damaged = {problem.shard for problem in found if problem.shard != NO_SHARD and not problem.harmless}
         found += _ledger(folder)
-        for shard in range(folder.ledger.next_shard()):
+        for shard in folder.ledger.shards():
             if shard not in damaged:
                 found += _shard(folder, shard)
         if not damaged:
@@ -70,23 +71,12 @@ def check(path: Path) -> list[Problem]:
 def _files(folder: RunFolder) -> Iterator[Problem]:
     listed = {file.name: file for file in folder.ledger.files()}
     for name, file in listed.items():
-        if (what := _damage(folder.path / name, file)) is not None:
+        if (what := rows.damage(folder.path / name, file)) is not None:
             yield Problem(name, what, file.shard)
     for home in HOMES:
         for path in sorted((folder.path / home).glob("*")):
             if path.is_file() and f"{home}/{path.name}" not in listed:
                 yield Problem(f"{home}/{path.name}", "is not in the ledger: left by a crash", harmless=True)
-
-
-def _damage(path: Path, file: File) -> str | None:
-    try:
-        if (size := path.stat().st_size) != file.bytes:
-            return f"has {size:,} bytes, expected {file.bytes:,}"
-        with open(path, "rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None if found == file.sha256 else f"has sha256 {found[:12]}…, expected {file.sha256[:12]}…"
 
 
 def _ledger(folder: RunFolder) -> Iterator[Problem]:
@@ -140,8 +130,9 @@ def repair(path: Path) -> list[str]:
                 _write_seeds_again(folder)
                 done.append(f"{problem.where}: written again from the sources")
         damaged = {problem.shard for problem in problems if problem.shard != NO_SHARD and not problem.harmless}
-        sound = range(ledger.next_shard())
-        damaged |= {problem.shard for shard in sound if shard not in damaged for problem in _shard(folder, shard)}
+        damaged |= {
+            problem.shard for shard in ledger.shards() if shard not in damaged for problem in _shard(folder, shard)
+        }
         if damaged:
             done.append(_go_back(folder, min(damaged)))
     return done
@@ -162,10 +153,10 @@ def _is_damaged(ledger: Path) -> bool:
 def _go_back(folder: RunFolder, shard: int) -> str:
     """Take out a shard and those after it; their calls return to the ledger."""
     ledger = folder.ledger
-    doomed = [file for number in range(shard, ledger.next_shard()) for file in ledger.files_of(number)]
+    doomed = [file for number in ledger.shards() if number >= shard for file in ledger.files_of(number)]
     calls: list[Call] = []
     for file in doomed:
-        if file.name.startswith(f"{SEGMENTS}/") and _damage(folder.path / file.name, file) is None:
+        if file.name.startswith(f"{SEGMENTS}/") and rows.damage(folder.path / file.name, file) is None:
             calls += rows.calls(folder.path, file)
     earlier = [file for file in ledger.files(f"{SEGMENTS}/") if file.shard < shard]
     first = ledger.next_turn()
@@ -191,7 +182,7 @@ def _write_seeds_again(folder: RunFolder) -> None:
 
 
 def rebuild(path: Path) -> None:
-    """Make the ledger anew from `run.json` and the files; what lies past the first gap stays out, as an orphan.
+    """Make the ledger anew from `run.json` and the files; of what lies past the first gap only the calls are kept.
 
     Raises:
         RunFolderError: when `run.json` or the seeds cannot be read.
@@ -208,10 +199,21 @@ def rebuild(path: Path) -> None:
         ledger.enter(files)
         folder = RunFolder(path, ledger, RunFolder.recipe_of(ledger))
         positions = {seed: position for position, seed in enumerate(seeds.ids(path, files))}
-        while (shard := _read_shard(folder, ledger.next_shard(), positions)) is not None:
-            ledger.commit(ledger.next_shard(), *shard)
+        while (found := _next_shard(folder, positions)) is not None:
+            ledger.commit(*found)
+        _save_calls(folder)
     building.with_suffix(".lock").unlink(missing_ok=True)
     building.replace(damaged)
+
+
+def _save_calls(folder: RunFolder) -> None:
+    """Calls in segments past a gap return to the ledger: what is made of them again costs nothing."""
+    listed = {file.name for file in folder.ledger.files(f"{SEGMENTS}/")}
+    for path in sorted((folder.path / SEGMENTS).glob("*.parquet")):
+        if f"{SEGMENTS}/{path.name}" not in listed:
+            with suppress(OSError, KeyError, pa.ArrowException):
+                calls = list(rows.calls(folder.path, _measured(folder.path, path, NO_SHARD)))
+                folder.ledger.add_calls([call for call in calls if folder.call(call.key) is None])
 
 
 def _facts(path: Path) -> dict[str, str]:
@@ -231,14 +233,27 @@ def _measured(path: Path, file: Path, shard: int) -> File:
     return File(file.relative_to(path).as_posix(), shard, digest, count, file.stat().st_size)
 
 
-def _read_shard(
-    folder: RunFolder, shard: int, positions: dict[str, int]
-) -> tuple[list[Draft], list[File], list[Call]] | None:
+_NAME = re.compile(r"(?:[a-z]+-)?(\d{5})(?:-(\d{5}))?\.parquet")
+_Shard = tuple[int, list[Draft], list[File], list[Call]]
+
+
+def _next_shard(folder: RunFolder, positions: dict[str, int]) -> _Shard | None:
+    """What the files say of the shard that comes next, or of all that it was merged with."""
+    first = folder.ledger.next_shard()
+    found: defaultdict[int, list[Path]] = defaultdict(list)
+    for home in HOMES:
+        for file in (folder.path / home).glob("*.parquet"):
+            if home != seeds.HOME and (name := _NAME.fullmatch(file.name)) and int(name[1]) == first:
+                found[int(name[2] or first)].append(file)
+    # The merged files first: a crash may have left those they were made from.
+    read = (_read_shard(folder, last, sorted(found[last]), positions) for last in sorted(found, reverse=True))
+    return next((shard for shard in read if shard is not None), None)
+
+
+def _read_shard(folder: RunFolder, shard: int, found: list[Path], positions: dict[str, int]) -> _Shard | None:
     """What the files of a shard say, if they are all there and follow what came before."""
-    homes = [folder.path / home for home in HOMES if home != seeds.HOME]
-    found = [file for home in homes for file in home.glob(f"*{shard:05d}.parquet")]
     try:
-        files = [_measured(folder.path, file, shard) for file in sorted(found)]
+        files = [_measured(folder.path, file, shard) for file in found]
         drafts: list[Draft] = []
         calls: list[Call] = []
         for file in files:
@@ -248,11 +263,11 @@ def _read_shard(
                 for row in rows.read(folder.path, [file]):
                     turn = row["draw"] * len(positions) + positions[row["seed_id"]]
                     drafts.append(Draft(turn, rows.example(row), row["sm_tokens"]))
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, KeyError, RunFolderError, pa.ArrowException):
         return None
     drafts.sort(key=lambda draft: draft.turn)
     first = folder.ledger.next_turn()
     near = {call.key for call in calls}
     whole = all(key in near or folder.call(key) for draft in drafts for key in draft.example.calls)
     follow = [draft.turn for draft in drafts] == list(range(first, first + len(drafts)))
-    return (drafts, files, calls) if drafts and whole and follow else None
+    return (shard, drafts, files, calls) if drafts and whole and follow else None

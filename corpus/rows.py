@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from understudy.corpus.ledger import NO_SHARD, File
 from understudy.corpus.storage import storage_errors
+from understudy.errors import RunFolderError
 from understudy.nouns import Call, Example, Persona, Seed, Verdict
 
 _TEXTS = pa.list_(pa.string())
@@ -78,8 +79,10 @@ CALL = pa.schema(
         ("seconds", pa.float64()),
         ("error", pa.string()),
         ("parent", pa.string()),
+        ("reused", pa.bool_()),
     ]
 )
+_KEPT_GROUPS = 8
 
 
 def write(folder: Path, name: str, shard: int, table: pa.Table) -> File:
@@ -99,8 +102,8 @@ def write(folder: Path, name: str, shard: int, table: pa.Table) -> File:
     return File(name, shard, hashlib.sha256(content).hexdigest(), table.num_rows, len(content))
 
 
-def write_groups(folder: Path, name: str, schema: pa.Schema, groups: Iterable[pa.Table]) -> File:
-    """The same for a file that need not fit in memory: each table becomes a row group. It belongs to no shard.
+def write_groups(folder: Path, name: str, schema: pa.Schema, groups: Iterable[pa.Table], shard: int = NO_SHARD) -> File:
+    """The same for a file that need not fit in memory: each table becomes a row group.
 
     Raises:
         StorageError: when the disk is full or fails.
@@ -120,7 +123,7 @@ def write_groups(folder: Path, name: str, schema: pa.Schema, groups: Iterable[pa
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         _rename(temporary, path)
-    return File(name, NO_SHARD, digest, count, size)
+    return File(name, shard, digest, count, size)
 
 
 def write_durably(temporary: Path, path: Path, content: bytes) -> None:
@@ -143,6 +146,18 @@ def _rename(temporary: Path, path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def damage(path: Path, file: File) -> str | None:
+    """What is wrong with a committed file, every byte of which is read; None if nothing is."""
+    try:
+        if (size := path.stat().st_size) != file.bytes:
+            return f"has {size:,} bytes, expected {file.bytes:,}"
+        with open(path, "rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if found == file.sha256 else f"has sha256 {found[:12]}…, expected {file.sha256[:12]}…"
 
 
 def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
@@ -208,6 +223,7 @@ def call_row(call: Call) -> dict[str, Any]:
         "seconds": call.seconds,
         "error": call.error,
         "parent": call.parent,
+        "reused": call.reused,
     }
 
 
@@ -229,13 +245,39 @@ def call(row: dict[str, Any]) -> Call:
         error=row["error"],
         parent=row["parent"],
         sm=row["sm"],
+        reused=bool(row.get("reused")),  # segments of earlier versions do not say
     )
 
 
-def read_call(folder: Path, shard: int, key: str) -> Call | None:
-    """A call from the trace segment of a shard."""
-    table = pq.read_table(folder / segment(shard), filters=[("key", "==", key)])
-    return next((call(row) for row in table.to_pylist()), None)
+class Segments:
+    """Calls by their keys in the trace segments of a run folder.
+
+    The row groups read last are kept: calls of drafts that follow one another lie together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[tuple[str, int], tuple[dict[str, int], pa.Table]] = {}
+
+    def find(self, name: str, key: str) -> Call | None:
+        """The call under `key` in a trace segment, or None."""
+        for (kept, _), (places, table) in self._kept.items():
+            if kept == name and key in places:
+                return self._call(table, places[key])
+        with pq.ParquetFile(self._folder / name) as segment:
+            for group in range(segment.num_row_groups):
+                keys = segment.read_row_group(group, columns=["key"])["key"].to_pylist()
+                if key in keys:
+                    found = {key: place for place, key in enumerate(keys)}, segment.read_row_group(group)
+                    self._kept[name, group] = found
+                    if len(self._kept) > _KEPT_GROUPS:
+                        del self._kept[next(iter(self._kept))]
+                    return self._call(found[1], found[0][key])
+        return None
+
+    def _call(self, table: pa.Table, place: int) -> Call:
+        (row,) = table.slice(place, 1).to_pylist()
+        return call(row)
 
 
 def calls(folder: Path, file: File) -> Iterator[Call]:
@@ -251,6 +293,36 @@ def segment(shard: int) -> str:
 def read(folder: Path, files: Sequence[File], columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of committed files, a batch at a time."""
     for file in files:
-        with pq.ParquetFile(folder / file.name) as parquet:
+        with _opened(folder / file.name) as parquet:
             for batch in parquet.iter_batches(columns=columns):
                 yield from batch.to_pylist()
+
+
+def tables(folder: Path, files: Iterable[File], schema: pa.Schema, least: int) -> Iterator[pa.Table]:
+    """The same as tables of `least` rows or a little more, the last one of fewer; what a file lacks is null."""
+    waiting: list[pa.Table] = []
+    for file in files:
+        with _opened(folder / file.name) as parquet:
+            for group in range(parquet.num_row_groups):
+                waiting.append(parquet.read_row_group(group))
+                if sum(len(table) for table in waiting) >= least:
+                    yield _joined(waiting, schema)
+                    waiting = []
+    if waiting:
+        yield _joined(waiting, schema)
+
+
+def _joined(parts: list[pa.Table], schema: pa.Schema) -> pa.Table:
+    table = pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
+    return table.select(schema.names).cast(schema)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            "is gone",
+            where=str(path),
+            remedy="a run that is under way may just have merged it: try again, or see `understudy journal check`",
+        ) from error

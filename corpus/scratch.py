@@ -73,16 +73,16 @@ class Records:
     def __len__(self) -> int:
         return self._count
 
-    def append(self, record: bytes) -> None:
-        """Add a record.
+    def extend(self, records: bytes) -> None:
+        """Add records, which follow one another.
 
         Raises:
             StorageError: when the disk is full or fails.
         """
         with storage_errors(self._where):
-            if os.pwrite(self._file, record, self._count * self.length) != self.length:
+            if os.pwrite(self._file, records, self._count * self.length) != len(records):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._count += 1
+        self._count += len(records) // self.length
 
     def __getitem__(self, number: int) -> bytes:
         return os.pread(self._file, self.length, number * self.length)

@@ -8,7 +8,8 @@ uses (arXiv 2406.20094, 2.3). Bands and texts lie on disk, so memory does not gr
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
+from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 from datasketch import MinHash
@@ -25,8 +26,11 @@ SCHEME = f"datasketch-affine32-seed1-{PERMUTATIONS}-words"
 # Copies share its permutations, which take longer to draw than to apply.
 _EMPTY = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
 
+# Odd numbers below 2^64 that have nothing in common.
+_FACTORS = np.random.RandomState(1).randint(1 << 62, size=PERMUTATIONS, dtype=np.uint64) * 2 + 1
+
 _WORD = re.compile(r"\w+")
-# A bucket is a band's number with its rows, hashed: texts with equal rows in one band share that bucket.
+# A bucket is a hash of a band's number and its rows: texts with equal rows in one band share that bucket.
 _TABLES = """
 CREATE TABLE texts(place INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE buckets(bucket INTEGER, place INTEGER, PRIMARY KEY(bucket, place)) WITHOUT ROWID;
@@ -78,23 +82,30 @@ class MinHashIndex:
         """The key and exact Jaccard of the most similar text above the threshold; ties go to the earliest."""
         words = shingles(text)
         best: tuple[str, float] | None = None
-        for key, body in self._db.read(self._proposed, self._buckets(signature)):
+        for key, body in self._db.read(self._proposed, self._buckets(signature[None])[0].tolist()):
             share = jaccard(words, shingles(body.decode("utf-8", "surrogatepass")))
             if best is None or share > best[1]:
                 best = (key, share)
         return best if best and (best[1] > self.threshold or best[1] == 1) else None
 
-    def add(self, key: str, text: str, signature: Signature) -> None:
-        """Enter a text."""
-        self._db.write("INSERT INTO texts VALUES (?, ?, ?)", [(self._size, key, _bytes(text))])
-        buckets = [(bucket, self._size) for bucket in self._buckets(signature)]
-        self._db.write("INSERT OR IGNORE INTO buckets VALUES (?, ?)", buckets)
-        self._size += 1
+    def add(self, keys: Sequence[str], texts: Sequence[str], signatures: Signature) -> None:
+        """Enter texts with their signatures, shape (texts, 128)."""
+        first, self._size = self._size, self._size + len(texts)
+        self._db.write("INSERT INTO texts VALUES (?, ?, ?)", zip(count(first), keys, map(_bytes, texts), strict=False))
+        buckets = self._buckets(signatures)
+        places = np.repeat(np.arange(first, self._size), buckets.shape[1])
+        order = np.argsort(buckets, axis=None)  # neighbours in the table are written together
+        entries = zip(buckets.ravel()[order].tolist(), places[order].tolist(), strict=True)
+        self._db.write("INSERT OR IGNORE INTO buckets VALUES (?, ?)", entries)
 
-    def _buckets(self, signature: Signature) -> list[int]:
+    def _buckets(self, signatures: Signature) -> NDArray[np.int64]:
+        """The buckets of each signature, shape (signatures, bands)."""
         number, rows = self._bands
-        parts = [band.to_bytes(1) + signature[band * rows : (band + 1) * rows].tobytes() for band in range(number)]
-        return [int.from_bytes(blake2b(part, digest_size=8).digest(), signed=True) for part in parts]
+        minima = signatures[:, : number * rows].reshape(len(signatures), number, rows).astype(np.uint64)
+        # Products and sums wrap around at 64 bits. Should two bands meet in one bucket, a text more is compared.
+        mixed = (minima * _FACTORS[:rows]).sum(axis=2, dtype=np.uint64) + _FACTORS[:number]
+        buckets: NDArray[np.int64] = (mixed * _FACTORS[0]).view(np.int64)
+        return buckets
 
 
 def _bytes(text: str) -> bytes:

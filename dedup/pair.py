@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from understudy.dedup.minhash import MinHashIndex, signature
+from understudy.dedup.minhash import PERMUTATIONS, MinHashIndex, signature
 from understudy.dedup.semantic import SemanticIndex
 from understudy.models import Embedder
 
@@ -34,7 +37,7 @@ class PairIndex:
 
         `known` may be the row of an earlier offer: if that was of the same text, nothing is computed again.
 
-        Returns the match with an empty row, or None with the row from which `restore` can enter it again.
+        Returns the match with an empty row, or None with the row that `restore` can enter again.
         """
         row: dict[str, Any] = {"example": key, "text": text, "signature": None, "embedding": None}
         known = known if known and known["text"] == text else row
@@ -46,17 +49,30 @@ class PairIndex:
             row["embedding"] = self._semantic.vector(text) if known["embedding"] is None else known["embedding"]
             if hit := self._semantic.nearest(row["embedding"]):
                 return Match(hit[0], "embedding", hit[1]), {}
-        self.restore(row)
+        if self._minhash:
+            self._minhash.add([key], [text], np.asarray(row["signature"], dtype=np.uint32)[None])
+        if self._semantic:
+            self._semantic.add([key], np.asarray(row["embedding"], dtype=np.float32)[None])
         return None, row
 
-    def restore(self, row: dict[str, Any]) -> None:
-        """Enter a row that an earlier `offer` returned."""
-        key, text = row["example"], row["text"]
+    def restore(self, rows: pa.Table) -> None:
+        """Enter rows that earlier offers returned; what they lack, or another embedder made, is computed anew."""
+        keys, texts = rows["example"].to_pylist(), rows["text"].to_pylist()
         if self._minhash:
-            stored = row["signature"]
-            minima = signature(text) if stored is None else np.asarray(stored, dtype=np.uint32)
-            self._minhash.add(key, text, minima)
+            minima = _matrix(rows["signature"], PERMUTATIONS)
+            made = np.stack([signature(text) for text in texts]) if minima is None else minima.astype(np.uint32)
+            self._minhash.add(keys, texts, made)
         if self._semantic:
-            stored = row["embedding"]
-            usable = stored is not None and len(stored) == self._semantic.embedder.dimensions
-            self._semantic.add(key, np.asarray(stored, dtype=np.float32) if usable else self._semantic.vector(text))
+            vectors = _matrix(rows["embedding"], self._semantic.embedder.dimensions)
+            if vectors is None:
+                vectors = np.stack([self._semantic.vector(text) for text in texts])
+            self._semantic.add(keys, vectors)
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> NDArray[Any] | None:
+    """A column of lists as a matrix, unless one of the lists is missing or of another length."""
+    lists = column.combine_chunks()
+    if lists.null_count or not (pc.list_value_length(lists).to_numpy() == width).all():
+        return None
+    found: NDArray[Any] = lists.flatten().to_numpy().reshape(len(lists), width)
+    return found

@@ -9,7 +9,9 @@ closer ones less often still. Sketches take 64 bytes each in memory; the vectors
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from itertools import count
 
 import faiss
 import numpy as np
@@ -63,19 +65,29 @@ class SemanticIndex:
         ((key,),) = self._keys.read("SELECT key FROM keys WHERE place = ?", (best,))
         return key, score
 
-    def add(self, key: str, vector: Matrix) -> None:
-        """Enter a vector."""
-        self._keys.write("INSERT INTO keys VALUES (?, ?)", [(len(self._vectors), key)])
-        self._vectors.append(np.ascontiguousarray(vector, dtype=np.float32).tobytes())
-        if not self._pages or self._pages[-1].ntotal == _PAGE:
+    def add(self, keys: Sequence[str], vectors: Matrix) -> None:
+        """Enter unit vectors, shape (keys, dimensions)."""
+        first = len(self._vectors)
+        self._keys.write("INSERT INTO keys VALUES (?, ?)", zip(count(first), keys, strict=False))
+        self._vectors.extend(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
+        sketches = sketch(vectors)
+        for start in range(0, len(sketches), _PAGE):
+            self._add_sketches(sketches[start : start + _PAGE])
+
+    def _add_sketches(self, sketches: NDArray[np.uint8]) -> None:
+        """Enter sketches, no more than a page holds."""
+        room = _PAGE - self._pages[-1].ntotal if self._pages else 0
+        if room:
+            self._pages[-1].add(sketches[:room])
+        if len(sketches) > room:
             self._pages.append(faiss.IndexBinaryFlat(BITS))
-        self._pages[-1].add(sketch(vector))
+            self._pages[-1].add(sketches[room:])
 
     def _proposed(self, vector: Matrix) -> NDArray[np.int64]:
         """The places of the vectors whose sketches lie within the radius, in order."""
         # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
         faiss.omp_set_num_threads(1)
-        asked, found = sketch(vector), [np.empty(0, dtype=np.int64)]
+        asked, found = sketch(vector[None]), [np.empty(0, dtype=np.int64)]
         for number, page in enumerate(self._pages):
             # FAISS means distances below the number that it is given.
             _, _, places = page.range_search(asked, self._radius + 1)
@@ -83,9 +95,9 @@ class SemanticIndex:
         return np.sort(np.concatenate(found))
 
 
-def sketch(vector: Matrix) -> NDArray[np.uint8]:
-    """On which side of each plane a vector lies, shape (1, 64): 512 bits."""
-    return np.packbits(vector @ _planes(len(vector)) > 0)[None, :]
+def sketch(vectors: Matrix) -> NDArray[np.uint8]:
+    """On which side of each plane each of (n, dimensions) vectors lies, shape (n, 64): 512 bits."""
+    return np.packbits(vectors @ _planes(vectors.shape[1]) > 0, axis=1)
 
 
 @cache

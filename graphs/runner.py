@@ -22,8 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from understudy.agents import Catalog, load_catalog
-from understudy.corpus import Accounting, Journal, RunFolder, card
+from understudy.corpus import Accounting, Journal, RunFolder, card, merging
 from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex, turn_of
 from understudy.dedup.minhash import SCHEME
@@ -235,15 +238,18 @@ class _Run:
         for name in self.recipe.dedup.against:
             with RunFolder.read(self.recipe.path(name)) as earlier:
                 comparable = earlier.ledger.meta("index") == _index_scheme(embedder)
-                for row in earlier.index_rows():
-                    if row["stage"] == "final":
-                        row["example"] = f"{name}/{row['example']}"
-                        if not comparable:  # another embedder's vectors mean nothing here: made anew
-                            row["signature"] = row["embedding"] = None
-                        admitted.restore(row)
-                        self.accepted.restore(row)
-        for row in self.folder.index_rows():
-            (admitted if row["stage"] == "gate" else self.accepted).restore(row)
+                for table in earlier.index("final"):
+                    examples = pc.binary_join_element_wise(name, table["example"], "/")
+                    table = table.set_column(1, "example", examples)
+                    if not comparable:  # another embedder's vectors mean nothing here: made anew
+                        for column in ("signature", "embedding"):
+                            place, field = table.schema.get_field_index(column), table.schema.field(column)
+                            table = table.set_column(place, field, pa.nulls(len(table), field.type))
+                    admitted.restore(table)
+                    self.accepted.restore(table)
+        for index, stage in ((admitted, "gate"), (self.accepted, "final")):
+            for table in self.folder.index(stage):
+                index.restore(table)
 
     async def go(self) -> Outcome:
         """Work until the run ends, then close the books."""
@@ -450,6 +456,10 @@ class _Run:
             await before  # a shard that follows one that failed would leave a gap
         await self.journal.run(self._write, *shard)
         await self._note()
+        if (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
+            # These files do not change any more: calls are journaled while they are read.
+            files = await asyncio.to_thread(self.folder.merged, due)
+            await self.journal.run(self.folder.adopt, due, files)
 
     def _write(
         self, shard: list[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]

@@ -143,7 +143,7 @@ async def test_after_a_commit_a_call_is_found_in_the_trace_segment(folder: RunFo
     await journal.call("k", engine([], made))
     seed, split = folder.seeds[0]
     await journal.run(folder.commit, [(0, example(seed, calls=("k",)))], {seed.id: (seed, split)}, [])
-    assert folder.ledger.call("k") == (None, 0)
+    assert folder.ledger.call("k") == (None, "traces/00000.parquet")
     assert (folder.path / "traces" / "00000.parquet").is_file()
     assert await journal.find("k") == made == folder.call("k")
     remade: list[Call] = []

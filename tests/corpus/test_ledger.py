@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from understudy.corpus import Ledger
-from understudy.corpus.ledger import Usage
+from understudy.corpus.ledger import SCHEMA_VERSION, Usage
 from understudy.errors import RunFolderError, StorageError
 
 HOLDER = """
@@ -34,7 +34,7 @@ def test_what_is_written_is_there_when_the_ledger_is_opened_again(path: Path):
     ledger.set_meta(plan="p2")
     ledger.close()
     again = Ledger.open(path)
-    assert (again.meta("plan"), again.meta("schema")) == ("p2", "3")
+    assert (again.meta("plan"), again.meta("schema")) == ("p2", str(SCHEMA_VERSION))
     again.close()
 
 
@@ -89,7 +89,7 @@ def test_a_ledger_of_another_version_is_refused(path: Path):
     ledger = Ledger.open(path)
     ledger.set_meta(schema="99")
     ledger.close()
-    with pytest.raises(RunFolderError, match="ledger schema 99, this is 3"):
+    with pytest.raises(RunFolderError, match=f"ledger schema 99, this is {SCHEMA_VERSION}"):
         Ledger.open(path)
 
 
@@ -100,7 +100,7 @@ def test_a_call_comes_back_as_it_was_and_is_entered_once(path: Path, call: Calla
     ledger.add_calls([call("k", reply="another")])
     assert ledger.call("k") == (made, None)
     assert ledger.call("unknown") == (None, None)
-    assert ledger.call_usage() == [Usage("instruct/ask", "sm", 1, 100, 0, 20, 0.25)]
+    assert ledger.call_usage() == [Usage("instruct/ask", "sm", 1, 0, 100, 0, 20, 0.25)]
     ledger.close()
 
 

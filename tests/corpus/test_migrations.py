@@ -50,7 +50,10 @@ async def test_a_run_of_an_earlier_version_is_resumed(old: Path) -> None:
 
 async def test_its_books_say_what_they_said(old: Path) -> None:
     old_books = sqlite3.connect(old / "out" / "ledger.db")
-    calls, tokens = old_books.execute("SELECT COUNT(*), SUM(prompt + completion) FROM calls").fetchone()
+    calls, tokens = old_books.execute("SELECT COUNT(*), COALESCE(SUM(prompt + completion), 0) FROM calls").fetchone()
+    if version(old) > 2:
+        rolled = old_books.execute("SELECT SUM(calls), SUM(prompt + completion) FROM usage").fetchone()
+        calls, tokens = calls + rolled[0], tokens + rolled[1]
     old_books.close()
     await generate(load_recipe(old / "recipe.yaml", ("accept=3",)), old / "out")
     with RunFolder.read(old / "out") as folder:

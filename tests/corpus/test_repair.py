@@ -194,3 +194,14 @@ def test_a_folder_that_is_no_corpus_is_told(tmp_path: Path) -> None:
         check(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match="not a corpus folder"):
         repair(tmp_path)
+
+
+async def test_calls_past_a_gap_are_kept_when_the_ledger_is_made_anew(finished: Path, project: Path, fault: Fault):
+    before = rows(finished)
+    (finished / "ledger.db").unlink()
+    second(finished, "rejected").unlink()
+    repair(finished)
+    again = await run(project)
+    assert rows(finished) == before
+    assert again.calls_made <= 8
+    fault("the ledger and a file of a shard are deleted")

@@ -28,14 +28,14 @@ def test_a_scratch_database_may_be_used_from_another_thread():
 def test_records_are_read_by_their_number():
     made = Records(3)
     for record in (b"abc", b"def", b"ghi"):
-        made.append(record)
+        made.extend(record)
     assert (len(made), made[0], made[2]) == (3, b"abc", b"ghi")
 
 
 def test_records_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     made = Records(3)
-    made.append(b"abc")
+    made.extend(b"abc")
     assert list(tmp_path.iterdir()) == []
     descriptor = made._file
     del made
@@ -54,5 +54,5 @@ def test_a_full_disk_is_told_with_the_folder(written: int, monkeypatch: pytest.M
     made = Records(3)
     monkeypatch.setattr("os.pwrite", pwrite)
     with pytest.raises(StorageError, match="No space left"):
-        made.append(b"abc")
+        made.extend(b"abc")
     assert len(made) == 0

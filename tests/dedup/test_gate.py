@@ -1,11 +1,13 @@
 import asyncio
-import json
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from understudy.corpus.folder import INDEX
 from understudy.dedup import Gate, Match, PairIndex, draft_key, turn_of
 from understudy.models import Hashing
 from understudy.models.embedder import Matrix
@@ -135,13 +137,18 @@ async def test_what_a_turn_added_is_taken_once_and_a_duplicate_added_nothing():
     assert gate.take_row(1) is None
 
 
+def stored(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a run folder gives them back."""
+    return pa.Table.from_pylist(rows, schema=pa.schema([field for field in INDEX if field.name != "stage"]))
+
+
 def test_restored_rows_decide_like_the_offers_they_came_from():
     texts = shuffled(5)
     fresh = PairIndex(0.9, 0.95, Hashing())
     rows = [row for key, text in enumerate(texts[:15]) for match, row in [fresh.offer(str(key), text)] if match is None]
     restored = PairIndex(0.9, 0.95, Hashing())
-    for row in json.loads(json.dumps(rows, default=np.ndarray.tolist)):
-        restored.restore(row)
+    restored.restore(stored(rows[:10]))
+    restored.restore(stored(rows[10:]))
     later = list(enumerate(texts, start=100))
     assert [restored.offer(str(k), t)[0] for k, t in later] == [fresh.offer(str(k), t)[0] for k, t in later]
 
@@ -149,10 +156,10 @@ def test_restored_rows_decide_like_the_offers_they_came_from():
 def test_rows_of_another_embedder_or_without_a_signature_are_computed_again():
     row = {"example": "a", "text": "Why does a lock need no pump?", "signature": None, "embedding": [1.0, 0.0]}
     pair = PairIndex(0.9, 0.95, Hashing())
-    pair.restore(row)
+    pair.restore(stored([row]))
     assert pair.offer("b", row["text"])[0] == Match("a", "minhash", 1.0)
     other = PairIndex(None, 0.95, Hashing())
-    other.restore(row)
+    other.restore(stored([row]))
     match = other.offer("b", row["text"])[0]
     assert match is not None and (match.key, match.by) == ("a", "embedding")
 

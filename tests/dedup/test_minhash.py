@@ -19,7 +19,7 @@ def index(threshold: float, *texts: str) -> MinHashIndex:
     """An index of texts under the keys 0, 1, 2, …"""
     made = MinHashIndex(threshold)
     for key, text in enumerate(texts):
-        made.add(str(key), text, signature(text))
+        made.add([str(key)], [text], signature(text)[None])
     return made
 
 
@@ -165,10 +165,10 @@ def test_memory_does_not_grow_with_the_texts():
     rng = random.Random(0)
     texts = [words(*rng.sample(range(10**6), 20)) for _ in range(1500)]
     for key, text in enumerate(texts[:500]):
-        made.add(str(key), text, signature(text))
+        made.add([str(key)], [text], signature(text)[None])
     tracemalloc.start()
     for key, text in enumerate(texts[500:], start=500):
-        made.add(str(key), text, signature(text))
+        made.add([str(key)], [text], signature(text)[None])
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 100_000

@@ -40,8 +40,8 @@ def at(cosine: float, vectors: Matrix, rng: np.random.Generator) -> Matrix:
 
 def index(threshold: float, vectors: Matrix) -> SemanticIndex:
     made = SemanticIndex(threshold, Given())
-    for place, vector in enumerate(vectors):
-        made.add(str(place), vector)
+    for part in np.array_split(np.arange(len(vectors)), 3):
+        made.add([str(place) for place in part], vectors[part])
     return made
 
 
@@ -78,8 +78,8 @@ def test_pairs_just_above_the_threshold_are_hardly_ever_missed(cosine: float):
     rng = np.random.default_rng(1)
     vectors = cloud(rng, 3000)
     near = radius(cosine)
-    ones = np.concatenate([sketch(vector) for vector in vectors])
-    others = np.concatenate([sketch(vector) for vector in at(cosine, vectors, rng)])
+    ones = sketch(vectors)
+    others = sketch(at(cosine, vectors, rng))
     distances = np.unpackbits(ones ^ others, axis=1).sum(axis=1)
     assert distances.max() <= near
     assert distances.mean() == pytest.approx(BITS * math.acos(cosine) / math.pi, rel=0.02)
@@ -142,7 +142,7 @@ def test_an_empty_index_finds_nothing():
 
 def test_texts_are_found_by_their_vectors():
     made = SemanticIndex(0.9, Hashing())
-    made.add("a", made.vector("Why does a lock need no pump?"))
+    made.add(["a"], made.vector("Why does a lock need no pump?")[None])
     found = made.nearest(made.vector("Why does a lock need no pumps?"))
     assert found is not None and found[0] == "a" and 0.9 < found[1] < 1
 
@@ -152,7 +152,7 @@ def test_memory_grows_by_the_sketches_alone():
     made = index(0.9, vectors[:1000])
     tracemalloc.start()
     for place, vector in enumerate(vectors[1000:], start=1000):
-        made.add(str(place), vector)
+        made.add([str(place)], vector[None])
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 100_000  # the sketches are FAISS' own, outside of what is traced

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import understudy.graphs.runner as runner
-from understudy.corpus import RunFolder
+from understudy.corpus import RunFolder, merging
 from understudy.corpus.repair import check
 from understudy.errors import StorageError
 from understudy.models import Scripted
@@ -71,13 +71,37 @@ class Point:
     """SM calls made once more."""
 
 
-class Counting(Scripted):
-    """Counts its requests where a kill leaves them: in memory that parent and child share."""
+class Asked:
+    """What an SM was asked, where a kill leaves it: in memory that parent and child share."""
 
-    counter: Any
+    def __init__(self, most: int = 100_000) -> None:
+        self._room = mmap.mmap(-1, 8 * (most + 1))
+
+    def __len__(self) -> int:
+        return int(struct.unpack_from("q", self._room)[0])
+
+    def add(self, seed: int) -> None:
+        """Note a request by its sampler's seed, which is half of its key."""
+        struct.pack_into("Q", self._room, 8 * (len(self) + 1), seed)
+        struct.pack_into("q", self._room, 0, len(self) + 1)
+
+    def clear(self) -> None:
+        """Forget all."""
+        struct.pack_into("q", self._room, 0, 0)
+
+    def again(self) -> int:
+        """How many requests had been made before."""
+        seeds = struct.unpack_from(f"{len(self)}Q", self._room, 8)
+        return len(seeds) - len(set(seeds))
+
+
+class Counting(Scripted):
+    """Notes its requests."""
+
+    asked: Any
 
     async def complete(self, request: Request) -> tuple[Reply, ...]:
-        self.counter[:8] = struct.pack("q", struct.unpack("q", self.counter[:8])[0] + 1)
+        self.asked.add(request.seed)
         await asyncio.sleep(0)
         return await super().complete(request)
 
@@ -107,11 +131,11 @@ def fork(work: Callable[[], int], held: bool) -> int:
     os._exit(code)
 
 
-def sitting(recipe: Path, out: Path, counter: mmap.mmap, said: Path) -> int:
+def sitting(recipe: Path, out: Path, asked: Asked, said: Path) -> int:
     """One sitting of the run; its exit code."""
-    runner.SHARD_DRAFTS = 6
+    runner.SHARD_DRAFTS, merging.SPAN = 6, 2
     try:
-        outcome = asyncio.run(runner.generate(load_recipe(recipe), out, sm=Counting(counter=counter)))
+        outcome = asyncio.run(runner.generate(load_recipe(recipe), out, sm=Counting(asked=asked)))
     except StorageError as error:
         said.write_text(str(error))
         return error.exit_code
@@ -142,27 +166,22 @@ def rows(out: Path) -> list[str]:
         return sorted(json.dumps(row, sort_keys=True) for kind in kinds for row in folder.rows(kind))
 
 
-def count(counter: mmap.mmap) -> int:
-    return int(struct.unpack("q", counter[:8])[0])
-
-
 class Sweep:
     """The points of one recipe, in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.recipe = project(folder)
-        self.counter = mmap.mmap(-1, 8)
+        self.asked = Asked()
         self.calm = self.run("calm")
         self.expected = rows(self.calm)
-        self.calls = count(self.counter)
         self.most = dict.fromkeys(CALLS, 0)
         """How many calls of each kind a run makes, roughly: found by the kills."""
 
     def run(self, name: str) -> Path:
         """A run that nothing happens to."""
         out = self.folder / name
-        pid = fork(lambda: sitting(self.recipe, out, self.counter, self.folder / "said"), held=False)
+        pid = fork(lambda: sitting(self.recipe, out, self.asked, self.folder / "said"), held=False)
         if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
             raise SystemExit(f"the run {name} ended with {code}")
         return out
@@ -174,9 +193,9 @@ class Sweep:
             shutil.rmtree(name)
         shutil.rmtree(out, ignore_errors=True)
         said.unlink(missing_ok=True)
-        before = count(self.counter)
+        self.asked.clear()
         code = os.waitstatus_to_exitcode(
-            strike(fork(lambda: sitting(self.recipe, out, self.counter, said), held=True), call, fault, k)
+            strike(fork(lambda: sitting(self.recipe, out, self.asked, said), held=True), call, fault, k)
         )
         found = Point(call, fault, k, struck=code != 0)
         if fault == "killed":
@@ -188,7 +207,7 @@ class Sweep:
             found.wrong = f"ended with {code}"
             return found
         self.run("struck")
-        found.wasted = count(self.counter) - before - self.calls
+        found.wasted = self.asked.again()
         found.wrong = self.compare(out)
         return found
 

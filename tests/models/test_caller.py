@@ -144,7 +144,7 @@ async def test_tokens_spent_never_pass_the_limit(journal: Journal):
 async def test_what_earlier_sittings_spent_counts(journal: Journal, tmp_path: Path):
     caller = Caller({"sm": Scripted()}, journal, Budget(tokens=500), 0)
     caller.resume(
-        [Usage("instruct/why", "sm", 3, 300, 0, 100, 1.0), Usage("answer/answer", "sm", 1, 40, 0, 10, 0.5)], {}
+        [Usage("instruct/why", "sm", 3, 0, 300, 0, 100, 1.0), Usage("answer/answer", "sm", 1, 0, 40, 0, 10, 0.5)], {}
     )
     assert (caller.answered, caller.made, caller.budget.spent_tokens) == (4, 0, 450)
     with pytest.raises(BudgetReached):
