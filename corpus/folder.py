@@ -249,8 +249,8 @@ class RunFolder:
 
     def index(self, stage: str) -> Iterator[pa.Table]:
         """What passed the gate (stage `gate`) or was accepted after refinement (`final`), in plan order."""
-        for table in rows.tables(self.path, self.ledger.files("index/"), INDEX, _INDEX_ROWS):
-            yield table.filter(pc.field("stage") == stage)
+        files = self.ledger.files("index/")  # now: the rows may be read in another thread
+        return (t.filter(pc.field("stage") == stage) for t in rows.tables(self.path, files, INDEX, _INDEX_ROWS))
 
     def find(self, prefix: str) -> tuple[Example, dict[str, Any]]:
         """A committed example by its id or the start of it.

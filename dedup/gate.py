@@ -8,6 +8,7 @@ draft at a time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from understudy.dedup.pair import Match, PairIndex
@@ -16,8 +17,10 @@ from understudy.dedup.pair import Match, PairIndex
 class Gate:
     """Admits instructions turn by turn."""
 
-    def __init__(self, index: PairIndex, first_turn: int) -> None:
+    def __init__(self, index: PairIndex, first_turn: int, ready: Awaitable[None] | None = None) -> None:
+        """`ready` is waited for before the first is admitted: the index is then filled."""
         self._index = index
+        self._ready = ready
         self._next = first_turn
         self._passed: set[int] = set()
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -31,6 +34,9 @@ class Gate:
         if turn != self._next:
             self._waiting[turn] = asyncio.get_running_loop().create_future()
             await self._waiting[turn]
+        if self._ready is not None:
+            await self._ready
+            self._ready = None
         # Embedding takes milliseconds of CPU; off the loop, so that replies keep flowing.
         match, row = await asyncio.to_thread(self._index.offer, draft_key(turn), text)
         if match is None:

@@ -206,8 +206,11 @@ class _Run:
         limits = recipe.dedup
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
-        self._restore(admitted, embedder)
-        self.gate = Gate(admitted, first)
+        self.index_scheme = _index_scheme(embedder)
+        # The first calls are made meanwhile; no draft passes the gate, and so none is accepted, before it is done.
+        sittings = [(admitted, folder.index("gate")), (self.accepted, folder.index("final"))]
+        self.restoring = asyncio.create_task(self._fill(self._restore(sittings)))
+        self.gate = Gate(admitted, first, self.restoring)
         budget = Budget(recipe.budget.tokens, recipe.budget.seconds, recipe.budget.money)
         self.caller = Caller(sms, self.journal, budget, recipe.seed, recipe.engines)
         self.caller.resume(folder.ledger.call_usage(), folder.ledger.busy())
@@ -233,11 +236,11 @@ class _Run:
         self.done = 0
         self.done_calls = 0
 
-    def _restore(self, admitted: PairIndex, embedder: Embedder | None) -> None:
-        """Fill the indexes with what earlier corpora and earlier sittings hold."""
+    def _restore(self, sittings: list[tuple[PairIndex, Iterator[pa.Table]]]) -> Iterator[None]:
+        """Fill indexes with what earlier corpora, and then earlier sittings, hold; a step at a time."""
         for name in self.recipe.dedup.against:
             with RunFolder.read(self.recipe.path(name)) as earlier:
-                comparable = earlier.ledger.meta("index") == _index_scheme(embedder)
+                comparable = earlier.ledger.meta("index") == self.index_scheme
                 for table in earlier.index("final"):
                     examples = pc.binary_join_element_wise(name, table["example"], "/")
                     table = table.set_column(1, "example", examples)
@@ -245,11 +248,17 @@ class _Run:
                         for column in ("signature", "embedding"):
                             place, field = table.schema.get_field_index(column), table.schema.field(column)
                             table = table.set_column(place, field, pa.nulls(len(table), field.type))
-                    admitted.restore(table)
-                    self.accepted.restore(table)
-        for index, stage in ((admitted, "gate"), (self.accepted, "final")):
-            for table in self.folder.index(stage):
+                    for index, _ in sittings:
+                        index.restore(table)
+                        yield
+        for index, tables in sittings:
+            for table in tables:
                 index.restore(table)
+                yield
+
+    async def _fill(self, steps: Iterator[None]) -> None:
+        while not self.ended and await asyncio.to_thread(next, steps, self) is not self:
+            pass
 
     async def go(self) -> Outcome:
         """Work until the run ends, then close the books."""
@@ -260,9 +269,9 @@ class _Run:
                 try:
                     await self._drive()
                 finally:
-                    for task in (*self.running, ticker):
+                    for task in (*self.running, ticker, self.restoring):
                         task.cancel()
-                    await asyncio.gather(*self.running, ticker, return_exceptions=True)
+                    await asyncio.gather(*self.running, ticker, self.restoring, return_exceptions=True)
             self._flush()
             if self.flushing:
                 await self.flushing
@@ -456,7 +465,8 @@ class _Run:
             await before  # a shard that follows one that failed would leave a gap
         await self.journal.run(self._write, *shard)
         await self._note()
-        if (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
+        # Not while files of the index are being read.
+        if self.restoring.done() and (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
             # These files do not change any more: calls are journaled while they are read.
             files = await asyncio.to_thread(self.folder.merged, due)
             await self.journal.run(self.folder.adopt, due, files)
