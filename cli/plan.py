@@ -10,7 +10,7 @@ from understudy.cli.screen import console, plain_table, visible
 from understudy.recipe import Recipe
 
 
-def show_plan(recipe: Recipe, out: Path) -> None:
+def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     """Read the seeds, load the cast, and price the run.
 
     Raises:
@@ -89,4 +89,29 @@ def show_plan(recipe: Recipe, out: Path) -> None:
         screen.print(
             f"[yellow]The goal cannot be met:[/] {drafts_most} drafts at most; raise `draws_per_seed` or add seeds."
         )
-    screen.print("These are estimates from the prompts' lengths; no model was called and nothing was written.")
+    screen.print("These are estimates from the prompts' lengths; no SM was called and nothing was written.")
+    if reuse:
+        _show_reuse(recipe, reuse)
+
+
+def _show_reuse(recipe: Recipe, reuse: list[Path]) -> None:
+    """How many calls the run would have to make beside those of earlier corpora."""
+    from understudy.graphs.rehearsal import rehearse
+
+    said = rehearse(recipe, reuse)
+    screen = console()
+    whole = f"all {said.tried:,} drafts" if said.needed == said.tried else f"the first {said.tried:,} drafts"
+    screen.print(
+        f"\nWith the calls of {', '.join(map(str, reuse))}, {whole} of the run were walked through:", markup=False
+    )
+    screen.print(f"  {said.at_hand:,} calls are at hand, {said.whole:,} drafts need no other")
+    new = said.new_calls * said.scale
+    about = "" if not said.missing else f", about {new * said.tokens_a_call:,.0f} tokens"
+    least = "at least " if said.beyond else ""
+    screen.print(f"  [bold]{least}{new:,.0f} calls are to be made[/]{about}")
+    for agent, count in said.missing.most_common():
+        screen.print(f"    in {count:,} drafts {agent} is the first to be asked", markup=False)
+    if said.missing:
+        screen.print("  if as many drafts are accepted as before")
+    if said.needed > said.tried:
+        screen.print(f"  reckoned for {said.needed:,} drafts")

@@ -113,12 +113,14 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
 
 
 def _costs(what: str, costs: dict[str, Cost]) -> Table:
-    priced = any(cost.cost for cost in costs.values())
-    table = plain_table(what, "calls", "prompt tok", "cached", "reply tok", "seconds", *(["money"] if priced else []))
+    priced, reused = (any(getattr(cost, name) for cost in costs.values()) for name in ("cost", "reused"))
+    columns = ["calls", *(["reused"] if reused else []), "prompt tok", "cached", "reply tok", "seconds"]
+    table = plain_table(what, *columns, *(["money"] if priced else []))
     for name, cost in costs.items():
         cached = f"{cost.cached_tokens / cost.prompt_tokens:.0%}" if cost.prompt_tokens else ""
         table.add_row(
-            name, str(cost.calls), f"{cost.prompt_tokens:,}", cached, f"{cost.completion_tokens:,}",
+            name, str(cost.calls), *([str(cost.reused)] if reused else []), f"{cost.prompt_tokens:,}",
+            cached, f"{cost.completion_tokens:,}",
             f"{cost.seconds:,.0f}", *([f"{cost.cost:.4f}"] if priced else []),
         )  # fmt: skip
     return table

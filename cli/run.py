@@ -30,6 +30,10 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and cost; call no model.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on after the forecast without being asked.")] = False,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option("--reuse", metavar="CORPUS", help="Take over calls of this corpus that are the same here."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as accept=100.")
     ] = None,
@@ -42,14 +46,15 @@ def run(
     if dry_run:
         from understudy.cli.plan import show_plan
 
-        show_plan(loaded, folder)
+        show_plan(loaded, folder, reuse or [])
         return
     from understudy.graphs import run as generate
 
     console().print(f"[bold]{loaded.name}[/]: {loaded.accept} accepted examples into {folder}")
     with _Watch(yes) as watch:
-        outcome = generate(loaded, folder, watch, watch.ask)
+        outcome = generate(loaded, folder, watch, watch.ask, reuse or ())
     again = ["understudy", "run", str(recipe), *(["--out", str(out)] if out else [])]
+    again += [word for path in reuse or () for word in ("--reuse", str(path))]
     again += [word for setting in settings or () for word in ("--set", setting)]
     _summary(loaded, outcome, shlex.join(again))
     if outcome.ended == "interrupted":
@@ -147,6 +152,9 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str) -> None:
     if books.drafts["accepted"]:
         cost = f", cost {books.cost:.4f}" if books.cost else ""
         screen.print(f"{books.tokens / books.drafts['accepted']:,.0f} SM tokens per accepted example{cost}")
+    if reused := sum(cost.reused for cost in books.agents.values()):
+        calls = sum(cost.calls for cost in books.agents.values())
+        screen.print(f"{reused:,} of {calls:,} calls were taken over from an earlier corpus, at no cost")
     lost = sorted(books.reasons.items(), key=lambda item: -item[1])
     for reason, count in lost[:6]:
         screen.print(f"  {count:5d}  {reason}", style="dim")

@@ -451,10 +451,13 @@ class Recipe(Strict):
         body = self.model_dump(
             mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
         )
-        for spec in (body["sm"], *body["sms"].values()):
-            for key in _SERVING:
-                spec.pop(key, None)
+        body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
+
+
+def unserved(spec: SMSpec) -> dict[str, Any]:
+    """What an SM's section says of the model, without where and how fast it is served."""
+    return spec.model_dump(mode="json", exclude=set(_SERVING))
 
 
 def schema() -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Cost:
     """What the calls of one agent, or to one SM, took."""
 
     calls: int
+    reused: int
+    """Of the calls, those taken over from another corpus, which paid for them."""
     prompt_tokens: int
     cached_tokens: int
     """Of the prompt tokens, those that the engine had read before."""
@@ -137,6 +139,7 @@ def _money(recipe: Recipe, usage: list[Usage], busy: Mapping[str, float]) -> lis
 def _cost(usage: list[tuple[Usage, float]], busy_s: float | None = None) -> Cost:
     return Cost(
         calls=sum(u.calls for u, _ in usage),
+        reused=sum(u.reused for u, _ in usage),
         prompt_tokens=sum(u.prompt_tokens for u, _ in usage),
         cached_tokens=sum(u.cached_tokens for u, _ in usage),
         completion_tokens=sum(u.completion_tokens for u, _ in usage),

@@ -73,10 +73,11 @@ class RunFolder:
         """The kinds of seed that the run has."""
 
     @classmethod
-    def start(cls, path: Path, recipe: Recipe, plan_version: str, index_scheme: str = "") -> RunFolder:
+    def start(cls, path: Path, recipe: Recipe, plan_version: str, facts: dict[str, str] | None = None) -> RunFolder:
         """Open the folder to run in it: a new one is filled with the recipe's seeds, an old one resumed.
 
-        `index_scheme` names how signatures and embeddings are made, for later runs that compare with them.
+        `facts` are for later runs: how signatures and embeddings are made (`index`), what the keys of calls say of
+        the SMs (`engines`).
 
         A new folder appears whole or not at all: it is built beside its place and renamed.
 
@@ -88,7 +89,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError("is a file", where=str(path), expected="a folder for the corpus")
         if path.is_dir() and any(path.iterdir()):
-            return cls._resume(path, recipe, plan_version)
+            return cls._resume(path, recipe, plan_version, facts)
         building = path.with_name(f".{path.name}.{os.getpid()}.new")
         with storage_errors(path):
             shutil.rmtree(building, ignore_errors=True)
@@ -99,7 +100,7 @@ class RunFolder:
                     "plan": plan_version,
                     "code": __version__,
                     "home": str(recipe.folder),
-                    "index": index_scheme,
+                    **(facts or {}),
                 }
                 with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
                     shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
@@ -115,10 +116,10 @@ class RunFolder:
                     # Another process was first; what it holds is seen below.
             finally:
                 shutil.rmtree(building, ignore_errors=True)
-        return cls._resume(path, recipe, plan_version)
+        return cls._resume(path, recipe, plan_version, facts)
 
     @classmethod
-    def _resume(cls, path: Path, recipe: Recipe, plan_version: str) -> RunFolder:
+    def _resume(cls, path: Path, recipe: Recipe, plan_version: str, facts: dict[str, str] | None) -> RunFolder:
         ledger = Ledger.open(path / "ledger.db")
         try:
             if ledger.meta("plan") != plan_version:
@@ -127,13 +128,14 @@ class RunFolder:
                     "holds the corpus of another recipe: "
                     + ("; ".join(changes) or "an agent's prompt or a model changed"),
                     where=str(path),
-                    remedy="give another folder with --out, or undo the change",
+                    remedy=f"give another folder with --out (and `--reuse {path.name}`, to pay for no call twice), "
+                    "or undo the change",
                 )
             folder = cls(path, ledger, recipe)
             folder._check_files()
             while (due := merging.due(ledger)) is not None:  # a crash came between the shards and their merging
                 folder.adopt(due, folder.merged(due))
-            ledger.set_meta(recipe=recipe.model_dump_json(), home=str(recipe.folder))
+            ledger.set_meta(recipe=recipe.model_dump_json(), home=str(recipe.folder), **(facts or {}))
             folder.write_text(FACTS, json.dumps(ledger.facts()))
         except BaseException:
             ledger.close()
@@ -204,7 +206,7 @@ class RunFolder:
                 call, rolled = self.ledger.call(key) if key not in calls else (None, None)
                 if call is not None and rolled is None:
                     calls[key] = call
-                    tokens += call.usage["prompt"] + call.usage["completion"]
+                    tokens += 0 if call.reused else call.usage["prompt"] + call.usage["completion"]
             drafts.append(Draft(turn, example, tokens))
         grouped: dict[str, list[dict[str, Any]]] = {}
         for draft in drafts:

@@ -8,12 +8,14 @@ under way waits for it. Calls that finish together are written in one transactio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from understudy.corpus import rows
+from understudy.corpus.folder import RunFolder
 from understudy.corpus.ledger import Ledger
 from understudy.nouns import Call
 
@@ -23,9 +25,11 @@ T = TypeVar("T")
 class Journal:
     """Access to the calls of one run, from one event loop."""
 
-    def __init__(self, ledger: Ledger, folder: Path) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, earlier: Sequence[RunFolder] = ()) -> None:
+        """`earlier` are corpora whose calls are taken over where the same ones are asked for."""
         self._ledger = ledger
         self._segments = rows.Segments(folder)
+        self._earlier = earlier
         # SQLite and fsync block; one thread keeps them off the event loop and in order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._under_way: dict[str, asyncio.Task[Call]] = {}
@@ -44,7 +48,7 @@ class Journal:
         return call
 
     async def call(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
-        """The call under `key`: journaled, under way, or made now and journaled before it is returned.
+        """The call under `key`: journaled, under way, in an earlier corpus, or made now; journaled in any case.
 
         An engine error is not journaled: it says nothing of the seed, and the next try may succeed.
         """
@@ -59,9 +63,15 @@ class Journal:
     async def _find_or_make(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
         call = await self.find(key)
         if call is None:
-            call = await make()
+            call = await self._taken_over(key) or await make()
             await self._record(call)
         return call
+
+    async def _taken_over(self, key: str) -> Call | None:
+        for folder in self._earlier:
+            if (call := await self.run(folder.call, key)) is not None:
+                return replace(call, reused=True)
+        return None
 
     def _forget(self, key: str, task: asyncio.Task[Call]) -> None:
         del self._under_way[key]

@@ -15,23 +15,20 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from understudy.agents import Catalog, load_catalog
 from understudy.corpus import Accounting, Journal, RunFolder, card, merging
 from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex, turn_of
-from understudy.dedup.minhash import SCHEME
 from understudy.evals import measures
 from understudy.graphs.forecast import Forecast, forecast
+from understudy.graphs.indexes import fill, scheme
 from understudy.graphs.pipeline import build_graph
 from understudy.graphs.state import Context, State
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
@@ -104,9 +101,10 @@ def run(
     out: Path,
     watch: Callable[[Progress], None] | None = None,
     ask: Callable[[Forecast], bool] | None = None,
+    reuse: Sequence[Path] = (),
 ) -> Outcome:
     """Generate a corpus; see `generate`. For callers without an event loop."""
-    return asyncio.run(generate(recipe, out, watch, ask=ask))
+    return asyncio.run(generate(recipe, out, watch, ask=ask, reuse=reuse))
 
 
 async def generate(
@@ -116,6 +114,7 @@ async def generate(
     *,
     sm: SM | None = None,
     ask: Callable[[Forecast], bool] | None = None,
+    reuse: Sequence[Path] = (),
 ) -> Outcome:
     """Run a recipe into a folder, or resume it there.
 
@@ -126,6 +125,8 @@ async def generate(
         sm: an SM to use instead of the recipe's.
         ask: shown a forecast after the first `PILOT` drafts, in a thread of its own; no further one is begun until it
             says yes. A run that was asked for before, with the same goal, is not asked for again.
+        reuse: corpora whose calls are taken over where this run would make the same ones. What it makes does not change
+            by that, only what it costs.
 
     Raises:
         UserError: before any call, when something is missing or malformed.
@@ -138,16 +139,19 @@ async def generate(
         files(source, recipe.path(source.path))  # a wrong path is told before a model is loaded
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     catalog.check_voices(recipe)
-    sms = await open_sms(recipe, sm)
-    try:
-        _collect_seldom()
-        version = plan_version(recipe, catalog, personas, sms, embedder)
-        with RunFolder.start(out, recipe, version, _index_scheme(embedder)) as folder:
+    with ExitStack() as opened:
+        earlier = [opened.enter_context(RunFolder.read(path)) for path in reuse]
+        sms = await open_sms(recipe, sm)
+        try:
+            _collect_seldom()
+            version = plan_version(recipe, catalog, personas, sms, embedder)
+            facts = {"index": scheme(embedder), "engines": json.dumps(engines(recipe, sms))}
+            folder = opened.enter_context(RunFolder.start(out, recipe, version, facts))
             catalog.check(folder.kinds)
-            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, watch, ask).go()
+            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, earlier, watch, ask).go()
             return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
-    finally:
-        await close_sms(sms)
+        finally:
+            await close_sms(sms)
 
 
 def _collect_seldom() -> None:
@@ -158,6 +162,17 @@ def _collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def engines(recipe: Recipe, sms: dict[str, SM]) -> dict[str, dict[str, Any]]:
+    """What the keys of calls say of the SMs that are heard, by name and adapter: `sm` or `sm/adapter`."""
+    heard = {(voice.sm, voice.adapter) for voices in recipe.voices.values() for voice in voices}
+    found = {}
+    for name, adapter in sorted({*heard, *((name, None) for name in sms)}, key=str):
+        sm = sms[name].adapted(adapter) if adapter else sms[name]
+        said = {"identity": sm.identity, "schema": sm.capabilities.schema, "regex": sm.capabilities.regex}
+        found[f"{name}/{adapter}" if adapter else name] = said
+    return found
 
 
 def plan_version(
@@ -175,12 +190,7 @@ def plan_version(
         for voice in voices
     ]
     cast = (catalog.version, personas.version if personas else None, sms[MAIN].identity, heard)
-    return address(recipe.plan_version, *cast, _index_scheme(embedder), earlier)
-
-
-def _index_scheme(embedder: Embedder | None) -> str:
-    """What makes stored signatures and embeddings comparable."""
-    return f"{SCHEME} {embedder.name if embedder else 'none'}"
+    return address(recipe.plan_version, *cast, scheme(embedder), earlier)
 
 
 class _Run:
@@ -194,22 +204,22 @@ class _Run:
         personas: PersonaSet | None,
         embedder: Embedder | None,
         sms: dict[str, SM],
+        earlier: Sequence[RunFolder],
         watch: Callable[[Progress], None] | None,
         ask: Callable[[Forecast], bool] | None,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
-        self.journal = Journal(folder.ledger, folder.path)
+        self.journal = Journal(folder.ledger, folder.path, earlier)
         seeds = len(folder.seeds)
         first = self.settled = self.launched = folder.ledger.next_turn()
         self.turns = seeds * recipe.draws_per_seed
         limits = recipe.dedup
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
-        self.index_scheme = _index_scheme(embedder)
         # The first calls are made meanwhile; no draft passes the gate, and so none is accepted, before it is done.
         sittings = [(admitted, folder.index("gate")), (self.accepted, folder.index("final"))]
-        self.restoring = asyncio.create_task(self._fill(self._restore(sittings)))
+        self.restoring = asyncio.create_task(self._fill(fill(recipe, embedder, sittings)))
         self.gate = Gate(admitted, first, self.restoring)
         budget = Budget(recipe.budget.tokens, recipe.budget.seconds, recipe.budget.money)
         self.caller = Caller(sms, self.journal, budget, recipe.seed, recipe.engines)
@@ -235,26 +245,6 @@ class _Run:
         self.unwritten = 0
         self.done = 0
         self.done_calls = 0
-
-    def _restore(self, sittings: list[tuple[PairIndex, Iterator[pa.Table]]]) -> Iterator[None]:
-        """Fill indexes with what earlier corpora, and then earlier sittings, hold; a step at a time."""
-        for name in self.recipe.dedup.against:
-            with RunFolder.read(self.recipe.path(name)) as earlier:
-                comparable = earlier.ledger.meta("index") == self.index_scheme
-                for table in earlier.index("final"):
-                    examples = pc.binary_join_element_wise(name, table["example"], "/")
-                    table = table.set_column(1, "example", examples)
-                    if not comparable:  # another embedder's vectors mean nothing here: made anew
-                        for column in ("signature", "embedding"):
-                            place, field = table.schema.get_field_index(column), table.schema.field(column)
-                            table = table.set_column(place, field, pa.nulls(len(table), field.type))
-                    for index, _ in sittings:
-                        index.restore(table)
-                        yield
-        for index, tables in sittings:
-            for table in tables:
-                index.restore(table)
-                yield
 
     async def _fill(self, steps: Iterator[None]) -> None:
         while not self.ended and await asyncio.to_thread(next, steps, self) is not self:

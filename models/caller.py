@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from understudy.corpus.journal import Journal
 from understudy.corpus.ledger import Usage
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import EngineRefused
@@ -85,13 +85,21 @@ class Tally:
         return self.busy_s + (time.monotonic() - self._since if self._under_way else 0.0)
 
 
+class Calls(Protocol):
+    """What a caller wants of the journal."""
+
+    async def call(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
+        """The call under `key`; it is made if it has to be."""
+        ...
+
+
 class Caller:
     """Makes the agents' calls to the SMs of a recipe, by their names there."""
 
     def __init__(
         self,
         sms: Mapping[str, SM],
-        journal: Journal,
+        journal: Calls,
         budget: Budget,
         run_seed: int,
         prices: Mapping[str, Priced] | None = None,
@@ -102,7 +110,7 @@ class Caller:
         self.made = 0
         """Calls that went to an engine in this sitting, replayed ones not counted."""
         self.answered = 0
-        """Calls that the journal holds, of all sittings."""
+        """Calls that were paid for, in all sittings."""
         self.generated_tokens = 0
         """In this sitting."""
         self.tallies = {name: Tally() for name in sms}
@@ -123,7 +131,7 @@ class Caller:
         for name, seconds in busy.items():
             self.tallies.setdefault(name, Tally()).busy_s = seconds
         for used in usage:
-            self.answered += used.calls
+            self.answered += used.calls - used.reused
             self._count(used.sm, used.prompt_tokens, used.completion_tokens)
 
     def speaker(self, voice: Voice) -> SM:

@@ -1,0 +1,41 @@
+"""Filling the indexes of deduplication with what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from understudy.corpus import RunFolder
+from understudy.dedup import PairIndex
+from understudy.dedup.minhash import SCHEME
+from understudy.models import Embedder
+from understudy.recipe import Recipe
+
+
+def scheme(embedder: Embedder | None) -> str:
+    """What makes stored signatures and embeddings comparable."""
+    return f"{SCHEME} {embedder.name if embedder else 'none'}"
+
+
+def fill(
+    recipe: Recipe, embedder: Embedder | None, sittings: list[tuple[PairIndex, Iterator[pa.Table]]]
+) -> Iterator[None]:
+    """Enter earlier corpora into all indexes, then into each what earlier sittings left it; a step at a time."""
+    for name in recipe.dedup.against:
+        with RunFolder.read(recipe.path(name)) as earlier:
+            comparable = earlier.ledger.meta("index") == scheme(embedder)
+            for table in earlier.index("final"):
+                table = table.set_column(1, "example", pc.binary_join_element_wise(name, table["example"], "/"))
+                if not comparable:  # another embedder's vectors mean nothing here: made anew
+                    for column in ("signature", "embedding"):
+                        place, field = table.schema.get_field_index(column), table.schema.field(column)
+                        table = table.set_column(place, field, pa.nulls(len(table), field.type))
+                for index, _ in sittings:
+                    index.restore(table)
+                    yield
+    for index, tables in sittings:
+        for table in tables:
+            index.restore(table)
+            yield

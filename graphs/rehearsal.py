@@ -1,0 +1,232 @@
+"""How much of a run lies in earlier corpora already: the graph is walked with their calls alone, and no SM is asked.
+
+A draft goes on until a call is wanted that is not at hand. What comes after it cannot be known, only guessed: as many
+calls as the same draft took in an earlier corpus, or as drafts took there on average, less those that it found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy.agents import load_catalog
+from understudy.corpus import RunFolder
+from understudy.corpus.scratch import Database
+from understudy.dedup import Gate, PairIndex
+from understudy.errors import RunFolderError
+from understudy.graphs.indexes import fill
+from understudy.graphs.pipeline import build_graph
+from understudy.graphs.state import Context, State
+from understudy.models import SM, Capabilities, Reply, Request, open_embedder
+from understudy.models.caller import Budget, Caller
+from understudy.nouns import Call
+from understudy.personas import load_set
+from understudy.recipe import Recipe, unserved
+
+MOST = 1000
+"""Drafts that are tried; a longer run is reckoned from these."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """What was found, of as many drafts as were tried."""
+
+    tried: int = 0
+    needed: int = 0
+    """Drafts that the whole run is expected to take."""
+    whole: int = 0
+    """Drafts that need no new call."""
+    at_hand: int = 0
+    """Calls that can be taken over."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """By agent, drafts that its call is the first to be missing from."""
+    new_calls: float = 0.0
+    """Calls to be made."""
+    beyond: int = 0
+    """Drafts that want a call after all those they took before: of these, one is counted, and there may be more."""
+    tokens_a_call: float = 0.0
+    """Of the earlier corpora."""
+
+    @property
+    def scale(self) -> float:
+        """The whole run over what was tried."""
+        return self.needed / self.tried if self.tried else 0.0
+
+
+class _Missing(Exception):
+    """A call that is not at hand."""
+
+    agent = ""
+
+
+class _Absent(SM):
+    """Has the name and the capabilities of an SM, and answers nothing."""
+
+    engines: dict[str, dict[str, Any]]
+    name: str
+
+    @property
+    def identity(self) -> str:
+        return str(self.engines[self.name]["identity"])
+
+    @property
+    def capabilities(self) -> Capabilities:
+        known = self.engines[self.name]
+        return Capabilities(schema=known["schema"], regex=known["regex"])
+
+    def adapted(self, adapter: str) -> _Absent:
+        known = f"{self.name}/{adapter}"
+        return _Absent(engines=self.engines, name=known if known in self.engines else self.name)
+
+    async def complete(self, request: Request) -> tuple[Reply, ...]:
+        raise _Missing
+
+
+class _AtHand:
+    """Stands in for the journal."""
+
+    def __init__(self, earlier: Sequence[RunFolder]) -> None:
+        self._earlier = earlier
+        self.found = 0
+
+    async def call(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
+        """The call under `key` in an earlier corpus."""
+        for folder in self._earlier:
+            if (call := folder.call(key)) is not None:
+                self.found += 1
+                return call
+        return await make()
+
+
+class _Naming(Caller):
+    """Says whose call is missing."""
+
+    async def call(self, agent: str, *args: Any, **named: Any) -> Call:
+        try:
+            return await super().call(agent, *args, **named)
+        except _Missing as missing:
+            missing.agent = agent
+            raise
+
+
+def rehearse(recipe: Recipe, reuse: Sequence[Path]) -> Rehearsal:
+    """Walk the first drafts of a run through earlier corpora.
+
+    Raises:
+        RunFolderError: when one of them is no corpus, or does not say which SMs made it.
+    """
+    return asyncio.run(_rehearse(recipe, reuse))
+
+
+async def _rehearse(recipe: Recipe, reuse: Sequence[Path]) -> Rehearsal:
+    earlier = [RunFolder.read(path) for path in reuse]
+    try:
+        # A folder with the seeds in plan order, as the run itself would have them.
+        with (
+            tempfile.TemporaryDirectory(prefix="understudy-") as name,
+            RunFolder.start(Path(name) / "out", recipe, "rehearsal") as folder,
+        ):
+            return await _walk(recipe, folder, earlier)
+    finally:
+        for one in earlier:
+            one.close()
+
+
+async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder]) -> Rehearsal:
+    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
+    embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
+    admitted = PairIndex(recipe.dedup.minhash, recipe.dedup.embedding, embedder)
+    for _ in fill(recipe, embedder, [(admitted, iter(()))]):
+        pass
+    at_hand = _AtHand(earlier)
+    caller = _Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)
+    gate = Gate(admitted, 0)
+    context = Context(recipe, catalog, personas, caller, gate)
+    graph, seeds = build_graph(), len(folder.seeds)
+    turns = seeds * recipe.draws_per_seed
+    before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
+    accepted = 0.0
+    while said.tried < min(turns, MOST) and accepted < recipe.accept:
+        draw, position = divmod(said.tried, seeds)
+        seed, _ = folder.seeds[position]
+        state: State = {"seed": seed, "draw": draw, "turn": said.tried}
+        found_before = at_hand.found
+        try:
+            out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")
+            said.whole += 1
+            accepted += out.value["example"].status == "accepted"
+        except _Missing as missing:
+            calls, chance = before.of(seed.id, draw)
+            said.missing[missing.agent] += 1
+            left = calls - (at_hand.found - found_before)
+            said.new_calls += max(1.0, left)
+            said.beyond += left < 1
+            accepted += chance
+        gate.leave(said.tried)
+        gate.take_row(said.tried)
+        said.tried += 1
+    said.at_hand = at_hand.found
+    said.needed = said.tried
+    if accepted < recipe.accept:
+        said.needed = round(min(turns, said.tried * recipe.accept / accepted)) if accepted else turns
+    return said
+
+
+def _engines(recipe: Recipe, earlier: Sequence[RunFolder]) -> dict[str, SM]:
+    """Stand-ins for the recipe's SMs: those of earlier corpora where the section is the same."""
+    known: dict[str, dict[str, Any]] = {}
+    for folder in earlier:
+        said = json.loads(folder.ledger.facts().get("engines", "{}"))
+        if not said:
+            raise RunFolderError(
+                "does not say which SMs made it",
+                where=str(folder.path),
+                remedy="it is of an earlier version: resume it once, with the recipe that made it",
+            )
+        for name, spec in recipe.engines.items():
+            theirs = folder.recipe.engines.get(name)
+            if theirs is not None and unserved(theirs) == unserved(spec):
+                known |= {key: value for key, value in said.items() if key.split("/")[0] == name}
+    unknown = {"identity": "not known yet", "schema": True, "regex": True}
+    return {name: _Absent(engines=known if name in known else {name: unknown}, name=name) for name in recipe.engines}
+
+
+class _Before:
+    """How drafts fared in earlier corpora."""
+
+    def __init__(self) -> None:
+        self._db = Database("CREATE TABLE drafts(seed, draw, calls, accepted, PRIMARY KEY(seed, draw)) WITHOUT ROWID")
+
+    def enter(self, rows: Any) -> None:
+        """Enter (seed, draw, calls, accepted); the first corpus that knows a draft is believed."""
+        self._db.write("INSERT OR IGNORE INTO drafts VALUES (?, ?, ?, ?)", rows)
+
+    def of(self, seed: str, draw: int) -> tuple[float, float]:
+        """Calls that a draft took and its chance to be accepted: its own, or those of drafts on average."""
+        own = "SELECT calls, accepted FROM drafts WHERE seed = ? AND draw = ?"
+        for found in self._db.read(own, (seed, draw)):
+            return found[0], found[1]
+        ((calls, accepted),) = self._db.read("SELECT AVG(calls), AVG(accepted) FROM drafts")
+        return calls or 0.0, accepted or 0.0
+
+
+def _drafts(earlier: Sequence[RunFolder]) -> _Before:
+    before = _Before()
+    for folder in earlier:
+        for status in ("accepted", "rejected", "duplicate", "failed"):
+            rows = folder.rows(status, columns=["seed_id", "draw", "calls"])
+            before.enter((row["seed_id"], row["draw"], len(row["calls"]), status == "accepted") for row in rows)
+    return before
+
+
+def _tokens_a_call(earlier: Sequence[RunFolder]) -> float:
+    usage = [used for folder in earlier for used in folder.ledger.call_usage()]
+    paid = sum(used.calls - used.reused for used in usage)
+    return sum(used.prompt_tokens + used.completion_tokens for used in usage) / paid if paid else 0.0
