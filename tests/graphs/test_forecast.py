@@ -10,6 +10,8 @@ import pytest
 from understudy.corpus import RunFolder
 from understudy.graphs import generate, runner
 from understudy.graphs.forecast import Forecast, forecast
+from understudy.models import Constraint, Scripted
+from understudy.nouns import Messages
 from understudy.recipe_file import load_recipe
 
 PILOT = 48
@@ -113,3 +115,52 @@ async def test_asking_changes_nothing_in_the_corpus(project: Path) -> None:
         with RunFolder.read(outcome.folder) as folder:
             digests.append(folder.digest)
     assert digests[0] == digests[1]
+
+
+class Strict(Scripted):
+    """Its judge accepts two drafts of five."""
+
+    def _next(self, messages: Messages, seed: int, constraint: Constraint | None) -> str:
+        if constraint and constraint.kind == "schema":
+            return json.dumps({"passes": seed % 5 < 2, "reason": "as the draft deserves"})
+        return super()._next(messages, seed, constraint)
+
+
+@pytest.mark.parametrize("run_seed", [1, 2])
+async def test_two_hundred_are_accepted_of_two_in_five_and_the_forecast_held(
+    project: Path, run_seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        f"{one}{two}" for one in ("ba", "de", "fi", "go", "lu", "mer", "nos") for two in ("rak", "tin", "pol", "vem")
+    ]
+    texts = [" ".join(Random(n).choices(words, k=40)).capitalize() + "." for n in range(500)]
+    (project / "seeds.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    recipe = load_recipe(
+        project / "recipe.yaml",
+        ('seeds=[{"path": "seeds.jsonl", "text_field": "text"}]', "accept=200", "draws_per_seed=4", f"seed={run_seed}",
+         'agents={"transform": [], "refine": [], "judge": ["relevant"]}', "dedup.embedding=null", "in_flight=16"),
+    )  # fmt: skip
+    runs: list[runner._Run] = []
+    started = runner._Run.go
+
+    async def kept(self: runner._Run) -> runner.Outcome:
+        runs.append(self)
+        return await started(self)
+
+    monkeypatch.setattr(runner._Run, "go", kept)
+    asked: list[Forecast] = []
+
+    def ask(said: Forecast) -> bool:
+        asked.append(said)
+        return True
+
+    outcome = await generate(recipe, project / "out", sm=Strict(), ask=ask)
+    assert (outcome.ended, outcome.books.drafts["accepted"]) == ("goal", 200)
+    assert 0.3 < 200 / sum(outcome.books.drafts.values()) < 0.5
+    (said,) = asked
+    assert said.drafts.holds(sum(outcome.books.drafts.values()))
+    assert said.tokens.holds(outcome.books.tokens)
+    # What was begun and not needed: no more than the drafts that are under way at once.
+    (run,) = runs
+    assert run.launched - run.settled <= 16
+    assert outcome.books.tokens_by_status["unfinished"] < 0.03 * outcome.books.tokens
