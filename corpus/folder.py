@@ -44,7 +44,7 @@ from understudy.recipe import Recipe
 
 _HOMES: dict[str, str] = {"rejected": "rejected", "duplicate": "duplicates", "failed": "failed"}
 # So many rows of the index are entered at once when a run is resumed.
-_INDEX_ROWS = 8192
+_INDEX_ROWS = 1024
 FACTS = "run.json"
 HOMES = ("data", *_HOMES.values(), "traces", "index", seeds.HOME)
 """The folders of files that the ledger lists."""

@@ -16,11 +16,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from understudy.agents import Catalog, load_catalog
 from understudy.corpus import Accounting, Journal, RunFolder, card, merging
@@ -37,6 +38,7 @@ from understudy.nouns import Example, Seed, Verdict, address
 from understudy.personas import PersonaSet, load_set
 from understudy.recipe import MAIN, Recipe
 
+T = TypeVar("T")
 # A shard's drafts are replayed from the journal after a crash; this bounds that work and the memory it takes.
 SHARD_DRAFTS = 64
 # Drafts that a forecast rests on.
@@ -217,6 +219,7 @@ class _Run:
         limits = recipe.dedup
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
         # The first calls are made meanwhile; no draft passes the gate, and so none is accepted, before it is done.
         sittings = [(admitted, folder.index("gate")), (self.accepted, folder.index("final"))]
         self.restoring = asyncio.create_task(self._fill(fill(recipe, embedder, sittings)))
@@ -247,8 +250,12 @@ class _Run:
         self.done_calls = 0
 
     async def _fill(self, steps: Iterator[None]) -> None:
-        while not self.ended and await asyncio.to_thread(next, steps, self) is not self:
+        while not self.ended and await self._aside(next, steps, self) is not self:
             pass
+
+    async def _aside(self, work: Callable[..., T], *args: object) -> T:
+        """Do long work with files on a thread of its own: the memory that Arrow keeps for each thread adds up."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
 
     async def go(self) -> Outcome:
         """Work until the run ends, then close the books."""
@@ -267,6 +274,7 @@ class _Run:
                 await self.flushing
             await self._note()
         finally:
+            self.thread.shutdown(wait=False, cancel_futures=True)
             await self.journal.aclose()
         return self._close()
 
@@ -458,7 +466,7 @@ class _Run:
         # Not while files of the index are being read.
         if self.restoring.done() and (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
             # These files do not change any more: calls are journaled while they are read.
-            files = await asyncio.to_thread(self.folder.merged, due)
+            files = await self._aside(self.folder.merged, due)
             await self.journal.run(self.folder.adopt, due, files)
 
     def _write(

@@ -98,10 +98,10 @@ class Asked:
 class Counting(Scripted):
     """Notes its requests."""
 
-    asked: Any
+    noted: Any
 
     async def complete(self, request: Request) -> tuple[Reply, ...]:
-        self.asked.add(request.seed)
+        self.noted.add(request.seed)
         await asyncio.sleep(0)
         return await super().complete(request)
 
@@ -135,7 +135,7 @@ def sitting(recipe: Path, out: Path, asked: Asked, said: Path) -> int:
     """One sitting of the run; its exit code."""
     runner.SHARD_DRAFTS, merging.SPAN = 6, 2
     try:
-        outcome = asyncio.run(runner.generate(load_recipe(recipe), out, sm=Counting(asked=asked)))
+        outcome = asyncio.run(runner.generate(load_recipe(recipe), out, sm=Counting(noted=asked)))
     except StorageError as error:
         said.write_text(str(error))
         return error.exit_code
