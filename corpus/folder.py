@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from understudy import __version__
 from understudy.corpus import merging, rows, seeds
@@ -53,8 +52,8 @@ INDEX = pa.schema(
         ("stage", pa.string()),
         ("example", pa.string()),
         ("text", pa.string()),
-        ("signature", pa.list_(pa.uint64())),
-        ("embedding", pa.list_(pa.float32())),
+        ("signature", pa.binary()),
+        ("embedding", pa.binary()),
     ]
 )
 _SCHEMAS = {"data": rows.EXAMPLE, **dict.fromkeys(_HOMES.values(), rows.EXAMPLE), "traces": rows.CALL, "index": INDEX}
@@ -249,10 +248,10 @@ class RunFolder:
         prefix = f"data/{split or ''}" if status == "accepted" else f"{_HOMES[status]}/"
         return rows.read(self.path, self.ledger.files(prefix), columns)
 
-    def index(self, stage: str) -> Iterator[pa.Table]:
-        """What passed the gate (stage `gate`) or was accepted after refinement (`final`), in plan order."""
+    def index(self) -> Iterator[pa.Table]:
+        """What passed the gate (stage `gate`), and what was accepted after refinement (`final`), in plan order."""
         files = self.ledger.files("index/")  # now: the rows may be read in another thread
-        return (t.filter(pc.field("stage") == stage) for t in rows.tables(self.path, files, INDEX, _INDEX_ROWS))
+        return rows.tables(self.path, files, INDEX, _INDEX_ROWS)
 
     def find(self, prefix: str) -> tuple[Example, dict[str, Any]]:
         """A committed example by its id or the start of it.

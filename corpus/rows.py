@@ -313,8 +313,15 @@ def tables(folder: Path, files: Iterable[File], schema: pa.Schema, least: int) -
 
 
 def _joined(parts: list[pa.Table], schema: pa.Schema) -> pa.Table:
-    table = pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
-    return table.select(schema.names).cast(schema)
+    return pa.concat_tables(_as_now(part, schema) for part in parts)
+
+
+def _as_now(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table of an earlier version under the present schema: what is kept in another way now is null."""
+    if table.schema.equals(schema):
+        return table
+    known = {field.name for field in table.schema if field in list(schema)}
+    return pa.table([table[f.name] if f.name in known else pa.nulls(len(table), f.type) for f in schema], schema)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -37,42 +37,48 @@ class PairIndex:
 
         `known` may be the row of an earlier offer: if that was of the same text, nothing is computed again.
 
-        Returns the match with an empty row, or None with the row that `restore` can enter again.
+        Returns the match with an empty row, or None with the row that `restore` can enter again: signature and
+        embedding as bytes, little-endian.
         """
         row: dict[str, Any] = {"example": key, "text": text, "signature": None, "embedding": None}
         known = known if known and known["text"] == text else row
         if self._minhash:
-            row["signature"] = signature(text) if known["signature"] is None else known["signature"]
-            if hit := self._minhash.nearest(text, row["signature"]):
+            stored = known["signature"]
+            minima = signature(text) if stored is None else np.frombuffer(stored, np.uint32)
+            row["signature"] = minima.tobytes()
+            if hit := self._minhash.nearest(text, minima):
                 return Match(hit[0], "minhash", hit[1]), {}
         if self._semantic:
-            row["embedding"] = self._semantic.vector(text) if known["embedding"] is None else known["embedding"]
-            if hit := self._semantic.nearest(row["embedding"]):
+            stored = known["embedding"]
+            vector = self._semantic.vector(text) if stored is None else np.frombuffer(stored, np.float32)
+            row["embedding"] = vector.astype(np.float32).tobytes()
+            if hit := self._semantic.nearest(vector):
                 return Match(hit[0], "embedding", hit[1]), {}
+            self._semantic.add([key], vector[None])
         if self._minhash:
-            self._minhash.add([key], [text], np.asarray(row["signature"], dtype=np.uint32)[None])
-        if self._semantic:
-            self._semantic.add([key], np.asarray(row["embedding"], dtype=np.float32)[None])
+            self._minhash.add([key], [text], minima[None])
         return None, row
 
     def restore(self, rows: pa.Table) -> None:
         """Enter rows that earlier offers returned; what they lack, or another embedder made, is computed anew."""
+        if not len(rows):
+            return
         keys, texts = rows["example"].to_pylist(), rows["text"].to_pylist()
         if self._minhash:
-            minima = _matrix(rows["signature"], PERMUTATIONS)
-            made = np.stack([signature(text) for text in texts]) if minima is None else minima.astype(np.uint32)
-            self._minhash.add(keys, texts, made)
+            minima = _matrix(rows["signature"], PERMUTATIONS, np.uint32)
+            self._minhash.add(keys, texts, np.stack([signature(t) for t in texts]) if minima is None else minima)
         if self._semantic:
-            vectors = _matrix(rows["embedding"], self._semantic.embedder.dimensions)
-            if vectors is None:
-                vectors = np.stack([self._semantic.vector(text) for text in texts])
-            self._semantic.add(keys, vectors)
+            vectors = _matrix(rows["embedding"], self._semantic.embedder.dimensions, np.float32)
+            self._semantic.add(
+                keys, np.stack([self._semantic.vector(t) for t in texts]) if vectors is None else vectors
+            )
 
 
-def _matrix(column: pa.ChunkedArray, width: int) -> NDArray[Any] | None:
-    """A column of lists as a matrix, unless one of the lists is missing or of another length."""
-    lists = column.combine_chunks()
-    if lists.null_count or not (pc.list_value_length(lists).to_numpy() == width).all():
+def _matrix(column: pa.ChunkedArray, width: int, kind: type[np.generic]) -> NDArray[Any] | None:
+    """A column of bytes as a matrix, unless a row is missing or of another length."""
+    size = width * np.dtype(kind).itemsize
+    if column.null_count or not pc.all(pc.equal(pc.binary_length(column), size)).as_py():
         return None
-    found: NDArray[Any] = lists.flatten().to_numpy().reshape(len(lists), width)
+    whole = b"".join(column.to_pylist())
+    found: NDArray[Any] = np.frombuffer(whole, kind).reshape(len(column), width)
     return found

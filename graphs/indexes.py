@@ -20,22 +20,21 @@ def scheme(embedder: Embedder | None) -> str:
 
 
 def fill(
-    recipe: Recipe, embedder: Embedder | None, sittings: list[tuple[PairIndex, Iterator[pa.Table]]]
+    index: PairIndex, stage: str, tables: Iterator[pa.Table], recipe: Recipe, embedder: Embedder | None
 ) -> Iterator[None]:
-    """Enter earlier corpora into all indexes, then into each what earlier sittings left it; a step at a time."""
+    """Enter earlier corpora into an index, then its stage of what earlier sittings left; a step at a time."""
     for name in recipe.dedup.against:
         with RunFolder.read(recipe.path(name)) as earlier:
             comparable = earlier.ledger.meta("index") == scheme(embedder)
-            for table in earlier.index("final"):
+            for table in earlier.index():
+                table = table.filter(pc.field("stage") == "final")
                 table = table.set_column(1, "example", pc.binary_join_element_wise(name, table["example"], "/"))
                 if not comparable:  # another embedder's vectors mean nothing here: made anew
                     for column in ("signature", "embedding"):
                         place, field = table.schema.get_field_index(column), table.schema.field(column)
                         table = table.set_column(place, field, pa.nulls(len(table), field.type))
-                for index, _ in sittings:
-                    index.restore(table)
-                    yield
-    for index, tables in sittings:
-        for table in tables:
-            index.restore(table)
-            yield
+                index.restore(table)
+                yield
+    for table in tables:
+        index.restore(table.filter(pc.field("stage") == stage))
+        yield

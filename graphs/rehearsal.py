@@ -143,7 +143,7 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     admitted = PairIndex(recipe.dedup.minhash, recipe.dedup.embedding, embedder)
-    for _ in fill(recipe, embedder, [(admitted, iter(()))]):
+    for _ in fill(admitted, "gate", iter(()), recipe, embedder):
         pass
     at_hand = _AtHand(earlier)
     caller = _Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)

@@ -220,10 +220,14 @@ class _Run:
         admitted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.accepted = PairIndex(limits.minhash, limits.embedding, embedder)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
-        # The first calls are made meanwhile; no draft passes the gate, and so none is accepted, before it is done.
-        sittings = [(admitted, folder.index("gate")), (self.accepted, folder.index("final"))]
-        self.restoring = asyncio.create_task(self._fill(fill(recipe, embedder, sittings)))
-        self.gate = Gate(admitted, first, self.restoring)
+        # The first calls are made meanwhile: what passes the gate waits for the one, what is settled for the other.
+        steps = [
+            fill(index, stage, folder.index(), recipe, embedder)
+            for index, stage in ((admitted, "gate"), (self.accepted, "final"))
+        ]
+        self.gate_filled = asyncio.create_task(self._fill(steps[0]))
+        self.filled = asyncio.create_task(self._fill(steps[1], self.gate_filled))
+        self.gate = Gate(admitted, first, self.gate_filled)
         budget = Budget(recipe.budget.tokens, recipe.budget.seconds, recipe.budget.money)
         self.caller = Caller(sms, self.journal, budget, recipe.seed, recipe.engines)
         self.caller.resume(folder.ledger.call_usage(), folder.ledger.busy())
@@ -249,9 +253,18 @@ class _Run:
         self.done = 0
         self.done_calls = 0
 
-    async def _fill(self, steps: Iterator[None]) -> None:
-        while not self.ended and await self._aside(next, steps, self) is not self:
-            pass
+    async def _fill(self, steps: Iterator[None], before: asyncio.Task[None] | None = None) -> None:
+        """Fill an index; it must not be asked before."""
+        if before is not None:
+            await before
+        try:
+            while not self.ended and await self._aside(next, steps, self) is not self:
+                pass
+        except Exception as error:
+            self.error = self.error or error
+            raise
+        finally:
+            self.changed.set()
 
     async def _aside(self, work: Callable[..., T], *args: object) -> T:
         """Do long work with files on a thread of its own: the memory that Arrow keeps for each thread adds up."""
@@ -266,9 +279,10 @@ class _Run:
                 try:
                     await self._drive()
                 finally:
-                    for task in (*self.running, ticker, self.restoring):
+                    under_way = (*self.running, ticker, self.gate_filled, self.filled)
+                    for task in under_way:
                         task.cancel()
-                    await asyncio.gather(*self.running, ticker, self.restoring, return_exceptions=True)
+                    await asyncio.gather(*under_way, return_exceptions=True)
             self._flush()
             if self.flushing:
                 await self.flushing
@@ -285,8 +299,9 @@ class _Run:
                 await self._consult(self.ask)
             while self._may_start():
                 await self._start()
-            # With nothing under way, and not held up by the disk, no draft can be begun any more.
-            if not self.running and self.unwritten < _MOST_UNWRITTEN and not self.ended:
+            # With nothing under way, and not held up by the disk or an index, no draft can be begun any more.
+            held_up = self.unwritten >= _MOST_UNWRITTEN or self.settled in self.finished
+            if not self.running and not held_up and not self.ended:
                 if self.launched < self.turns:
                     self._end("budget", "what is left of the budget would not see another draft through")
                 else:
@@ -411,7 +426,7 @@ class _Run:
 
     def _settle(self) -> None:
         """Give every draft whose turn has come its place in the shard."""
-        while self.settled in self.finished and not self.ended:
+        while self.settled in self.finished and self.filled.done() and not self.ended:
             turn = self.settled
             seed, split, state = self.finished.pop(turn)
             self.settled += 1
@@ -464,7 +479,7 @@ class _Run:
         await self.journal.run(self._write, *shard)
         await self._note()
         # Not while files of the index are being read.
-        if self.restoring.done() and (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
+        if self.filled.done() and (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
             # These files do not change any more: calls are journaled while they are read.
             files = await self._aside(self.folder.merged, due)
             await self.journal.run(self.folder.adopt, due, files)

@@ -154,7 +154,7 @@ def test_restored_rows_decide_like_the_offers_they_came_from():
 
 
 def test_rows_of_another_embedder_or_without_a_signature_are_computed_again():
-    row = {"example": "a", "text": "Why does a lock need no pump?", "signature": None, "embedding": [1.0, 0.0]}
+    row = {"example": "a", "text": "Why does a lock need no pump?", "signature": None, "embedding": b"\0\0\0\0"}
     pair = PairIndex(0.9, 0.95, Hashing())
     pair.restore(stored([row]))
     assert pair.offer("b", row["text"])[0] == Match("a", "minhash", 1.0)

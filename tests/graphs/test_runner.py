@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from understudy.corpus import RunFolder
-from understudy.errors import EngineTransient, PromptError, RunFolderError
+from understudy.errors import EngineTransient, PromptError, RunFolderError, StorageError
 from understudy.graphs import Outcome, generate, runner
 from understudy.models import Scripted
 from understudy.models.improvise import improvise
@@ -223,3 +223,31 @@ async def test_filters_are_switches(project: Path) -> None:
     row = rows(project)["accepted"][0]
     assert row["persona"] is None
     assert [step.split("/")[0] for step in row["path"]] == ["transform", "instruct", "answer"]
+
+
+@pytest.mark.parametrize("slow", ["gate", "final"])
+async def test_a_run_goes_on_while_an_index_is_being_filled(
+    project: Path, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(project, "whole")
+    await run(project, "out", "accept=3")
+    filled = runner.fill
+
+    def slowly(index: Any, stage: str, *rest: Any) -> Any:
+        for _ in filled(index, stage, *rest):
+            time.sleep(0.4 if stage == slow else 0)
+            yield
+
+    monkeypatch.setattr(runner, "fill", slowly)
+    assert (await run(project, "out")).ended == "goal"
+    assert every_row(project, "out") == every_row(project, "whole")
+
+
+async def test_an_index_that_cannot_be_filled_stops_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise StorageError("cannot write: no space", where="somewhere")
+        yield
+
+    monkeypatch.setattr(runner, "fill", broken)
+    with pytest.raises(StorageError, match="no space"):
+        await run(project, "out")
