@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
+from understudy.corpus import contained
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import SeedError
 
@@ -252,13 +253,7 @@ def _element(tag: Tag) -> Iterator[Block]:
 
 
 def _pdf(path: Path) -> Iterator[Block]:
-    import pypdf
-
-    remedy = "repair or re-export the file, remove its password, or leave it out of the folder"
-    try:
-        pages = [page.extract_text() for page in pypdf.PdfReader(path, strict=False).pages]
-    except Exception as error:  # pypdf raises many kinds on a damaged file; each means the same to the user
-        raise SeedError(f"unreadable PDF: {error}", where=str(path), remedy=remedy) from error
+    pages = [str(text) for text in contained.read(path)]
     if not any(text.strip() for text in pages):
         raise SeedError(
             "PDF holds no text", where=str(path), remedy="run OCR on it first, or leave it out of the folder"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from understudy.corpus import contained
 from understudy.errors import SeedError
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def rows(path: Path, lines: Iterable[str] = ()) -> Iterator[tuple[str, Row]]:
     elif suffix in {".jsonl", ".ndjson"}:
         yield from _jsonl(path, lines)
     else:
-        yield from _arrow(path)
+        yield from ((f"row {number}", row) for number, row in enumerate(contained.read(path), start=1))
 
 
 def _csv(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[str, Row]]:
@@ -113,26 +114,3 @@ def dataset_files(path: Path) -> list[Path]:
     if any((path / "data").glob("*.parquet")):
         return sorted((path / "data").glob("*.parquet"))
     return sorted(p for p in path.rglob("*") if p.suffix in {".arrow", ".parquet"} and not p.name.startswith("cache-"))
-
-
-def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        if path.suffix == ".parquet":
-            batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(batch_size=1024)
-        else:  # `save_to_disk` writes the stream format, older tools the file format
-            source = pa.memory_map(str(path))
-            try:
-                batches = iter(pa.ipc.open_stream(source))
-            except pa.ArrowInvalid:
-                file = pa.ipc.open_file(source)
-                batches = (file.get_batch(i) for i in range(file.num_record_batches))
-        for batch in batches:
-            for row in batch.to_pylist():
-                number += 1
-                yield f"row {number}", row
-    except (pa.ArrowException, OSError) as error:
-        raise SeedError(f"unreadable after row {number}: {error}", where=str(path)) from error
