@@ -56,7 +56,7 @@ fast: install  ## tests of mechanism, on a scripted model
 slow: install  ## tests with real models and real kills
 	$(BIN)/pytest -q -m slow
 
-torture: install  ## every fault at every system call, an hour or more; writes docs/reliability.md
+torture: install  ## every fault, a kill at every system call: an hour; writes docs/reliability.md
 	UNDERSTUDY_SWEEP_EVERY=1 $(BIN)/pytest -q -m 'fault and not vllm' --reliability=docs/reliability.md
 
 vllm: $(VLLM)/.installed  ## tests with vLLM's engine on this machine's CPU, in .venv-vllm

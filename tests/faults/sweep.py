@@ -1,7 +1,7 @@
 """Kill a run, or refuse it the disk, at one system call after the other; then resume it and compare.
 
-    python tests/faults/sweep.py                 every call of every kind: an hour or more
-    python tests/faults/sweep.py --every 40      one in forty
+    python tests/faults/sweep.py                 killed at every call of every kind: most of an hour
+    python tests/faults/sweep.py --every 40      at one in forty
 
 Each point is a process of its own. It is forked from this one, which has imported everything, stops, and goes on when
 strace holds it; strace then kills it when it enters the k-th call of a kind (the kernel never sees the call), or answers
@@ -47,7 +47,7 @@ FAULTS = {"killed": "signal=KILL", "disk full": "error=ENOSPC", "disk fails": "e
 IN_FLIGHT = 4
 RECIPE = f"""name: sweep
 seeds: [{{path: seeds.jsonl, text_field: text}}]
-accept: 14
+accept: 18
 draws_per_seed: 4
 sm: {{backend: scripted}}
 agents: {{transform: [], refine: []}}
@@ -241,11 +241,12 @@ class Sweep:
         return "" if sum(books.seeds.values()) == 12 else f"seeds: {books.seeds}"
 
     def points(self, every: int, faults: tuple[str, ...], seed: int) -> Iterator[Point]:
-        """All points, or one in `every`, beginning with a different one for each kind of call."""
+        """Kills at all calls, or at one in `every`, and errors at one in five of these."""
         rng = random.Random(seed)
         for fault in faults:
+            step = every if fault == "killed" else 5 * every
             for call in CALLS:
-                k, untouched = rng.randint(1, min(every, 6)), 0  # so that rare calls are struck as well
+                k, untouched = rng.randint(1, min(step, 6)), 0  # so that rare calls are struck as well
                 while not untouched:
                     point = self.point(call, fault, k)
                     yield point
@@ -253,7 +254,7 @@ class Sweep:
                     untouched = not point.struck and (fault == "killed" or k > self.most[call])
                     if fault == "killed":
                         self.most[call] = k
-                    k += every
+                    k += step
 
 
 def main() -> None:

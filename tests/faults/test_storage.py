@@ -145,7 +145,7 @@ async def test_a_changed_recipe_is_refused_with_every_key_that_differs(project: 
 
 async def test_cancelling_the_run_from_outside_leaves_a_corpus_that_goes_on(project: Path, fault: Fault) -> None:
     await run(project, "calm")
-    task = asyncio.create_task(run(project, "struck", None, 'sm={"backend": "scripted", "delay_s": 0.02}'))
+    task = asyncio.create_task(run(project, "struck", None, 'sm={"backend": "scripted", "delay_s": 0.1}'))
     await asyncio.sleep(0.4)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
