@@ -91,10 +91,13 @@ class Asked:
         """Forget all."""
         struct.pack_into("q", self._room, 0, 0)
 
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all requests."""
+        return struct.unpack_from(f"{len(self)}Q", self._room, 8)
+
     def again(self) -> int:
         """How many requests had been made before."""
-        seeds = struct.unpack_from(f"{len(self)}Q", self._room, 8)
-        return len(seeds) - len(set(seeds))
+        return len(self) - len(set(self.seeds()))
 
 
 class Counting(Scripted):
@@ -171,9 +174,9 @@ def rows(out: Path) -> list[str]:
 class Sweep:
     """The points of one recipe, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recipe: Path) -> None:
         self.folder = folder
-        self.recipe = project(folder)
+        self.recipe = recipe
         self.asked = Asked()
         self.warm()
         self.calm = self.run("calm")
@@ -269,7 +272,7 @@ def main() -> None:
         sys.exit("strace is not installed: it is what strikes")
     found: list[Point] = []
     with tempfile.TemporaryDirectory(prefix="understudy-sweep-") as name:
-        sweep = Sweep(Path(name))
+        sweep = Sweep(Path(name), project(Path(name)))
         for point in sweep.points(options.every, tuple(options.faults.split(",")), options.seed):
             found.append(point)
             if point.wrong:
