@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
+
+import regex
 
 from understudy.agents.replies import REPLIES, Mismatch
 from understudy.models import Constraint
@@ -13,6 +14,8 @@ from understudy.models.loops import looped
 from understudy.nouns import Messages, Seed
 from understudy.prompt import Prompt
 from understudy.recipe import Voice
+
+_MATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Agent:
                 if kind == "loop":
                     raise Mismatch("it repeats itself")
                 value = reply.read(text, call.error == "truncated")
-                if pattern and not re.fullmatch(pattern, value):
+                if pattern and not _has_form(value, pattern):
                     raise Mismatch(f"it must have the form /{pattern}/")
                 return Spoken(value, keys)
             except Mismatch as error:
@@ -106,3 +109,11 @@ class Agent:
                     {"role": "user", "content": f"That cannot be used: {why}. Do the task again."},
                 )
         raise Unusable(self.name, why, keys, kind)
+
+
+def _has_form(text: str, pattern: str) -> bool:
+    """Whether a text matches as a whole; a pattern that goes back and forth for ever does not."""
+    try:
+        return regex.fullmatch(pattern, text, timeout=_MATCH_S) is not None
+    except TimeoutError:
+        raise Mismatch(f"the pattern /{pattern}/ could not be matched to it within {_MATCH_S:g} s") from None

@@ -7,12 +7,12 @@ the seed once. Seed text is only ever a value: it is never parsed as a template.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+import regex
 import yaml
 from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -115,8 +115,8 @@ class Prompt(BaseModel):
                 expected="`edits: instruction` or `edits: answer`, and a second template after `--- editor ---`",
             )
         try:
-            re.compile(self.pattern or "")
-        except re.error as error:
+            regex.compile(self.pattern or "")
+        except regex.error as error:
             raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: pattern") from error
         allowed = VARIABLES[self.family]
         for label, body in (("task", self.task), ("editor", self.editor or "")):

@@ -1,3 +1,6 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,15 @@ async def test_a_reply_that_goes_round_in_circles_is_asked_for_again_and_then_co
     assert (caught.value.kind, len(caught.value.calls)) == ("loop", 2)
     again = asked.sms["sm"].asked[-1]  # type: ignore[attr-defined]
     assert len(again[-2]["content"]) == 200 and "repeats itself" in again[-1]["content"]
+
+
+async def test_a_pattern_that_goes_back_and_forth_for_ever_ends_with_its_name(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., object]
+):
+    monkeypatch.setattr("understudy.agents.agent._MATCH_S", 0.1)
+    one = agent()
+    slow = replace(one, prompt=one.prompt.model_copy(update={"pattern": "(a|aa| )+"}))
+    long = f"{'aaaa ' * 700}!"
+    with pytest.raises(Unusable, match=r"the pattern /\(a\|aa\| \)\+/ could not be matched") as caught:
+        await asyncio.wait_for(slow.ask(caller(journal, long, long), SEED, 0, persona=""), 10)
+    fault("a pattern that takes for ever on a reply", 2, message=caught.value.why)
