@@ -38,7 +38,7 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
             raise SeedError(
                 "holds no seeds",
                 where=str(recipe.path(source.path)),
-                expected=f"text in {_suffixes(source)} files",
+                expected=f"text in files of these kinds: {', '.join(sorted(_suffixes(source)))}",
                 remedy=f"check `seeds[{index}].path` and `kind` in the recipe",
             )
 
