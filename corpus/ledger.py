@@ -22,6 +22,8 @@ from understudy.errors import AccountingError, RunFolderError
 from understudy.nouns import Call, Example, Status
 
 SCHEMA_VERSION = 4
+FLOW_POINTS = 20_000
+"""Uneventful moments of the endpoints' traces that are kept at most: some half hour at full detail."""
 NO_SHARD = -1
 """Of files that belong to the run and to no shard: its seeds."""
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -379,10 +381,16 @@ class Ledger:
         return dict(self._db.execute("SELECT sm, seconds FROM busy"))
 
     def add_flow(self, points: Sequence[tuple[Any, ...]]) -> None:
-        """Enter how many requests endpoints were given: (at, sm, endpoint, limit, in flight, waiting, event)."""
+        """Enter how many requests endpoints were given: (at, sm, endpoint, limit, in flight, waiting, event).
+
+        Of a run of days every second moment without an event is dropped, as often as they become too many.
+        """
         if points:
             with self._transaction() as db:
                 db.executemany("INSERT INTO flow VALUES (?, ?, ?, ?, ?, ?, ?)", points)
+                ((count,),) = db.execute("SELECT COUNT(*) FROM flow WHERE event IS NULL")
+                if count > FLOW_POINTS:
+                    db.execute(_THIN_FLOW)
 
     def flow(self) -> list[tuple[float, str, str, int, int, int, str | None]]:
         """What `add_flow` entered, in order of time."""
@@ -424,6 +432,11 @@ class Ledger:
         return [Usage(*row) for row in rows]
 
 
+_THIN_FLOW = """
+DELETE FROM flow WHERE rowid IN (
+    SELECT rowid FROM (SELECT rowid, ROW_NUMBER() OVER (ORDER BY rowid) AS number FROM flow WHERE event IS NULL)
+    WHERE number % 2 = 0)
+"""
 _ADD_USAGE = """
 INSERT INTO usage VALUES (?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT(agent, sm) DO UPDATE SET
     calls = calls + 1, reused = reused + excluded.reused, prompt = prompt + excluded.prompt,

@@ -124,6 +124,20 @@ def test_room_that_rolled_calls_leave_is_given_back(path: Path, call: Callable[.
     assert path.stat().st_size < full / 8
 
 
+def test_the_trace_of_a_run_of_days_is_thinned_but_for_its_events(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("understudy.corpus.ledger.FLOW_POINTS", 100)
+    ledger = Ledger.open(path)
+    for start in range(0, 1000, 10):
+        ledger.add_flow(
+            [(float(n), "sm", "e", 8, n, 0, "429" if n % 50 == 7 else None) for n in range(start, start + 10)]
+        )
+    found = ledger.flow()
+    assert 50 <= sum(point[-1] is None for point in found) <= 100
+    assert [point[0] for point in found if point[-1]] == [float(n) for n in range(7, 1000, 50)]
+    assert found[0][0] == 0 and found[-1][0] >= 998
+    ledger.close()
+
+
 def _file(name: str) -> Any:
     from understudy.corpus.ledger import File
 
