@@ -1,7 +1,8 @@
 """The LangGraph state machine that makes one draft, and the runner that drives it over many seeds.
 
 `pipeline.py` composes the nodes of `nodes.py` by the routing rules of `routes.py`; `state.py` says what flows;
-`runner.py` keeps many drafts in flight and commits them in plan order. Read `pipeline.py` first.
+`runner.py` keeps many drafts in flight, and `shards.py` commits them in plan order; `rehearsal.py` walks them through
+earlier corpora without an SM. Read `pipeline.py` first.
 """
 
 from understudy.graphs.pipeline import build_graph

@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from understudy.agents import Catalog, load_catalog
-from understudy.corpus import Accounting, Journal, RunFolder, card, merging
+from understudy.corpus import Accounting, Journal, RunFolder, card
 from understudy.corpus.readers import files
-from understudy.dedup import Gate, PairIndex, turn_of
+from understudy.dedup import Gate, PairIndex
 from understudy.evals import measures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
 from understudy.graphs.pipeline import build_graph
+from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
@@ -39,8 +40,6 @@ from understudy.personas import PersonaSet, load_set
 from understudy.recipe import MAIN, Recipe
 
 T = TypeVar("T")
-# A shard's drafts are replayed from the journal after a crash; this bounds that work and the memory it takes.
-SHARD_DRAFTS = 64
 # Drafts that a forecast rests on.
 PILOT = 48
 # What a draft is taken to cost until some have been finished.
@@ -239,17 +238,13 @@ class _Run:
         self.watch = watch
         self.ask = None if ask is None or self._has_consent() else ask
         self.finished: dict[int, tuple[Seed, str, State]] = {}
-        self.shard: list[tuple[int, Example]] = []
-        self.shard_seeds: dict[str, tuple[Seed, str]] = {}
-        self.shard_index: list[dict[str, Any]] = []
+        self.shards = Shards(folder, self.journal, self.thread, self.filled.done, self._note, self._written)
         self.ended: tuple[str, str] | None = None
         self.error: BaseException | None = None
         self.changed = asyncio.Event()
         self.running: set[asyncio.Task[None]] = set()
         self.ahead: dict[int, tuple[Seed, str]] = {}
         """Seeds read before their turn, by position."""
-        self.flushing: asyncio.Task[None] | None = None
-        self.unwritten = 0
         self.done = 0
         self.done_calls = 0
 
@@ -283,9 +278,7 @@ class _Run:
                     for task in under_way:
                         task.cancel()
                     await asyncio.gather(*under_way, return_exceptions=True)
-            self._flush()
-            if self.flushing:
-                await self.flushing
+            await self.shards.flush()
             await self._note()
         finally:
             self.thread.shutdown(wait=False, cancel_futures=True)
@@ -300,7 +293,7 @@ class _Run:
             while self._may_start():
                 await self._start()
             # With nothing under way, and not held up by the disk or an index, no draft can be begun any more.
-            held_up = self.unwritten >= _MOST_UNWRITTEN or self.settled in self.finished
+            held_up = self.shards.unwritten >= _MOST_UNWRITTEN or self.settled in self.finished
             if not self.running and not held_up and not self.ended:
                 if self.launched < self.turns:
                     self._end("budget", "what is left of the budget would not see another draft through")
@@ -320,9 +313,7 @@ class _Run:
 
     async def _consult(self, ask: Callable[[Forecast], bool]) -> None:
         """Show what the run will take, and go on if that is welcome."""
-        self._flush()
-        if self.flushing:
-            await self.flushing
+        await self.shards.flush()
         told = forecast(
             await self.journal.run(self.folder.ledger.costs),
             self.recipe.accept,
@@ -367,7 +358,7 @@ class _Run:
             and len(self.running) < most
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
             and self.launched - self.settled < 4 * most
-            and self.unwritten < _MOST_UNWRITTEN
+            and self.shards.unwritten < _MOST_UNWRITTEN
             and self._wanted()
             and self._affordable()
         )
@@ -431,29 +422,27 @@ class _Run:
             seed, split, state = self.finished.pop(turn)
             self.settled += 1
             row = self.gate.take_row(turn)
-            example = self._last_look(state, row)
+            example, added = self._last_look(state, row)
             if row:
-                self.shard_index.append({**row, "stage": "gate", "example": example.id})
-            self.shard.append((turn, example))
-            self.shard_seeds[seed.id] = (seed, split)
+                added.append({**row, "stage": "gate", "example": example.id})
+            self.shards.add(turn, example, seed, split, added)
             self.progress.counts[example.status] += 1
             self._look_for_end()
-            if len(self.shard) >= SHARD_DRAFTS:
-                self._flush()
         self._report()
 
-    def _last_look(self, state: State, row: dict[str, Any] | None) -> Example:
+    def _last_look(self, state: State, row: dict[str, Any] | None) -> tuple[Example, list[dict[str, Any]]]:
         """Refinement may have made a twin of an accepted example: the earlier one stays.
 
         `row` is what the draft added at the gate; it holds good for an instruction that was not refined.
+
+        Returns the example with its final status, and what it added to the index of accepted ones.
         """
         example = state["example"]
         if example.status != "accepted":
-            return example
+            return example, []
         match, row = self.accepted.offer(example.id, state["draft"].instruction, row)
         if match is None:
-            self.shard_index.append({"stage": "final", **row})
-            return example
+            return example, [{"stage": "final", **row}]
         twin = Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
         return dataclasses.replace(
             example,
@@ -461,51 +450,10 @@ class _Run:
             reason="same as another after refinement",
             parents=(match.key,),
             verdicts=(*example.verdicts, twin),
-        )
+        ), []
 
-    def _flush(self) -> None:
-        """Begin to commit the shard in hand; the engines are not kept waiting for the disk."""
-        if not self.shard:
-            return
-        shard, seeds, index = self.shard, self.shard_seeds, self.shard_index
-        self.shard, self.shard_seeds, self.shard_index = [], {}, []
-        self.unwritten += 1
-        self.flushing = asyncio.create_task(self._commit(self.flushing, shard, seeds, index))
-        self.flushing.add_done_callback(self._flushed)
-
-    async def _commit(self, before: asyncio.Task[None] | None, *shard: Any) -> None:
-        if before is not None:
-            await before  # a shard that follows one that failed would leave a gap
-        await self.journal.run(self._write, *shard)
-        await self._note()
-        # Not while files of the index are being read.
-        if self.filled.done() and (due := await self.journal.run(merging.due, self.folder.ledger)) is not None:
-            # These files do not change any more: calls are journaled while they are read.
-            files = await self._aside(self.folder.merged, due)
-            await self.journal.run(self.folder.adopt, due, files)
-
-    def _write(
-        self, shard: list[tuple[int, Example]], seeds: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
-    ) -> None:
-        """Commit a shard whose duplicates name the examples that stay: at the gate those had no id yet."""
-        ids = {turn: example.id for turn, example in shard}
-
-        def named(example: Example) -> Example:
-            if example.status != "duplicate":
-                return example
-            *verdicts, twin = example.verdicts
-            (stays,) = example.parents
-            if (turn := turn_of(stays)) is not None:
-                stays = ids.get(turn) or self.folder.ledger.draft_id(turn)
-            twin = dataclasses.replace(twin, evidence=f"like {stays}")
-            return dataclasses.replace(example, parents=(stays,), verdicts=(*verdicts, twin))
-
-        self.folder.commit([(turn, named(example)) for turn, example in shard], seeds, index)
-
-    def _flushed(self, task: asyncio.Task[None]) -> None:
-        self.unwritten -= 1
-        if not task.cancelled() and (error := task.exception()):
-            self.error = self.error or error
+    def _written(self, error: BaseException | None) -> None:
+        self.error = self.error or error
         self.changed.set()
 
     async def _note(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from understudy.corpus import RunFolder, merging
 from understudy.corpus.repair import check, repair
 from understudy.errors import RunFolderError
-from understudy.graphs import Outcome, generate, runner
+from understudy.graphs import Outcome, generate, shards
 from understudy.recipe_file import load_recipe
 
 Fault = Callable[..., object]
@@ -20,7 +20,7 @@ HOMES = ("accepted", "rejected", "duplicate", "failed")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "SHARD_DRAFTS", 3)
+    monkeypatch.setattr(shards, "SHARD_DRAFTS", 3)
     monkeypatch.setattr(merging, "SPAN", 4)
 
 

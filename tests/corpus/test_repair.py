@@ -11,7 +11,7 @@ import pytest
 from understudy.corpus import RunFolder
 from understudy.corpus.repair import check, repair
 from understudy.errors import RunFolderError
-from understudy.graphs import Outcome, generate, runner
+from understudy.graphs import Outcome, generate, shards
 from understudy.recipe_file import load_recipe
 
 Damage = Callable[[Path], None]
@@ -25,7 +25,7 @@ async def run(project: Path, out: str = "out") -> Outcome:
 @pytest.fixture
 async def finished(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run of several shards."""
-    monkeypatch.setattr(runner, "SHARD_DRAFTS", 10)
+    monkeypatch.setattr(shards, "SHARD_DRAFTS", 10)
     await run(project)
     return project / "out"
 

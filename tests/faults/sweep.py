@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import understudy.graphs.runner as runner
+import understudy.graphs.shards as shards
 from understudy.corpus import RunFolder, merging
 from understudy.corpus.repair import check
 from understudy.errors import StorageError
@@ -138,7 +139,7 @@ def fork(work: Callable[[], int], held: bool) -> int:
 
 def sitting(recipe: Path, out: Path, asked: Asked, said: Path) -> int:
     """One sitting of the run; its exit code."""
-    runner.SHARD_DRAFTS, merging.SPAN = 6, 2
+    shards.SHARD_DRAFTS, merging.SPAN = 6, 2
     try:
         outcome = asyncio.run(runner.generate(load_recipe(recipe), out, sm=Counting(noted=asked)))
     except StorageError as error:

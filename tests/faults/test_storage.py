@@ -14,7 +14,7 @@ import pytest
 
 from understudy.corpus import Ledger, rows
 from understudy.errors import RunFolderError, UserError
-from understudy.graphs import generate, runner
+from understudy.graphs import generate, runner, shards
 from understudy.models import Scripted
 from understudy.models.sm import Reply, Request
 from understudy.recipe_file import load_recipe
@@ -54,7 +54,7 @@ async def run(project: Path, out: str, made: list[int] | None = None, *sets: str
 async def test_a_process_that_dies_within_a_commit(
     project: Path, step: str, fault_name: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "SHARD_DRAFTS", 6)
+    monkeypatch.setattr(shards, "SHARD_DRAFTS", 6)
     calm: list[int] = []
     await run(project, "calm", calm)
     made: list[int] = []

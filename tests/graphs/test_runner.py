@@ -11,7 +11,7 @@ import pytest
 
 from understudy.corpus import RunFolder
 from understudy.errors import EngineTransient, PromptError, RunFolderError, StorageError
-from understudy.graphs import Outcome, generate, runner
+from understudy.graphs import Outcome, generate, runner, shards
 from understudy.models import Scripted
 from understudy.models.improvise import improvise
 from understudy.models.sm import Constraint, Reply, Request
@@ -80,7 +80,7 @@ async def test_a_run_that_waits_for_a_slow_disk_is_not_over(project: Path, monke
         time.sleep(0.05)
         return commit(*args)
 
-    monkeypatch.setattr(runner, "SHARD_DRAFTS", 1)
+    monkeypatch.setattr(shards, "SHARD_DRAFTS", 1)
     monkeypatch.setattr(runner, "_MOST_UNWRITTEN", 1)
     monkeypatch.setattr(RunFolder, "commit", slow)
     assert (await run(project, "out", "in_flight=1")).ended == "goal"
@@ -134,7 +134,7 @@ async def test_a_duplicate_names_the_example_that_stays_across_shards_and_sittin
         asks = constraint and constraint.kind == "regex" and re.search(r"\\\?$|\\\.$", constraint.value)
         return "What makes the sourdough bread rise?" if asks else None
 
-    monkeypatch.setattr("understudy.graphs.runner.SHARD_DRAFTS", 2)
+    monkeypatch.setattr("understudy.graphs.shards.SHARD_DRAFTS", 2)
     sets = (
         "agents.instruct=[literal-question]", "seeds=[{path: docs, chunk_tokens: 60}]", "agents.persona=[]",
         "agents.transform=[]", "agents.refine=[]", "agents.judge=[]", "verify.min_grounding=null",
