@@ -65,6 +65,7 @@ def forecast(
     spent_tokens: int,
     spent_money: float,
     seconds: float,
+    free: tuple[int, int] = (0, 0),
     seed: int = 0,
 ) -> Forecast:
     """Forecast a run from its first drafts.
@@ -76,6 +77,8 @@ def forecast(
         spent_tokens: what has been spent, on drafts under way as well.
         spent_money: the same in money.
         seconds: what the pilot took.
+        free: drafts before the pilot that were all made of an earlier corpus's calls, and how many of them were
+            accepted: what is to come is not taken to be like them.
         seed: of the draws.
     """
     import numpy as np
@@ -89,7 +92,7 @@ def forecast(
     rate = np.maximum(weights @ accepted, 1e-6)
     a_draft = weights @ tokens
     spread = np.sqrt(np.maximum(weights @ tokens**2 - a_draft**2, 0.0))
-    done, good = len(pilot), round(accepted[:-2].sum())
+    done, good = len(pilot) + free[0], round(accepted[:-2].sum()) + free[1]
     left = max(0, accept - good)
     needed = done + (left + rng.negative_binomial(left, rate) if left else np.zeros(_DRAWS))
     drafts = np.minimum(needed, turns)
@@ -107,11 +110,11 @@ def forecast(
 
     return Forecast(
         accept=accept,
-        pilot=done,
+        pilot=len(pilot),
         acceptance=between(rate),
         drafts=between(drafts),
         tokens=between(whole),
-        seconds=between(seconds * (1 + more / done)),
+        seconds=between(seconds * (1 + more / len(pilot))),
         money=between(whole * each),
         within_plan=float(np.mean(needed <= turns)),
     )

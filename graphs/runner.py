@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -237,6 +238,11 @@ class _Run:
         self.progress.accepted_before = self.progress.counts["accepted"]
         self.watch = watch
         self.ask = None if ask is None or self._has_consent() else ask
+        self.free = 0
+        """Drafts before the first that an earlier corpus did not pay for: no pilot of what is to come."""
+        if self.ask and earlier:
+            self.free = sum(1 for _ in takewhile(lambda cost: not cost[1], folder.ledger.costs()))
+        self.earlier = earlier
         self.finished: dict[int, tuple[Seed, str, State]] = {}
         self.shards = Shards(folder, self.journal, self.thread, self.filled.done, self._note, self._written)
         self.ended: tuple[str, str] | None = None
@@ -288,7 +294,7 @@ class _Run:
     async def _drive(self) -> None:
         """Keep as many drafts under way as the engines can take; woken only when something has changed."""
         while not self.ended:
-            if self.ask and self.settled >= PILOT:
+            if self.ask and self.settled - self.free >= PILOT:
                 await self._consult(self.ask)
             while self._may_start():
                 await self._start()
@@ -314,13 +320,15 @@ class _Run:
     async def _consult(self, ask: Callable[[Forecast], bool]) -> None:
         """Show what the run will take, and go on if that is welcome."""
         await self.shards.flush()
+        costs = await self.journal.run(self.folder.ledger.costs)
         told = forecast(
-            await self.journal.run(self.folder.ledger.costs),
+            costs[self.free :],
             self.recipe.accept,
             self.turns,
             spent_tokens=self.caller.budget.spent_tokens,
             spent_money=self.caller.spent_money,
             seconds=time.monotonic() - self.progress.started,
+            free=(self.free, sum(good for good, _ in costs[: self.free])),
             seed=self.recipe.seed,
         )
         self.ask = None
@@ -354,7 +362,7 @@ class _Run:
         )
         return (
             not self.ended
-            and self.launched < (self.turns if self.ask is None else min(self.turns, PILOT))
+            and self.launched < (self.turns if self.ask is None else min(self.turns, self.free + PILOT))
             and len(self.running) < most
             # Finished drafts wait for the slowest one before them; this bounds how many may wait.
             and self.launched - self.settled < 4 * most
@@ -421,6 +429,9 @@ class _Run:
             turn = self.settled
             seed, split, state = self.finished.pop(turn)
             self.settled += 1
+            paid = self.caller.first_paid
+            if self.earlier and self.free == turn and (paid is None or turn < paid):
+                self.free += 1
             row = self.gate.take_row(turn)
             example, added = self._last_look(state, row)
             if row:

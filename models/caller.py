@@ -113,6 +113,8 @@ class Caller:
         """Calls that were paid for, in all sittings."""
         self.generated_tokens = 0
         """In this sitting."""
+        self.first_paid: int | None = None
+        """The first turn that an engine was asked for in this sitting."""
         self.tallies = {name: Tally() for name in sms}
         self._adapted: dict[tuple[str, str], SM] = {}
         self._journal = journal
@@ -182,7 +184,7 @@ class Caller:
             sample: which draw of its seed, and which try, this is: part of the key, so that two draws differ.
             parent: key of the call this one builds on.
             voice: which SM is asked, and how.
-            priority: of calls that wait for the engine, those with the lowest go first.
+            priority: the draft's turn; of calls that wait for the engine, those with the lowest go first.
 
         Raises:
             BudgetReached: before anything is sent.
@@ -216,6 +218,7 @@ class Caller:
                 raise EngineRefused("reply with half a surrogate pair", where=sm.identity) from error
             self._count(voice.sm, reply.prompt_tokens, reply.completion_tokens)
             self.made += 1
+            self.first_paid = priority if self.first_paid is None else min(priority, self.first_paid)
             self.answered += 1
             self.generated_tokens += reply.completion_tokens
             return Call(

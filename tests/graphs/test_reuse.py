@@ -10,6 +10,7 @@ from understudy.corpus import RunFolder
 from understudy.corpus.repair import check
 from understudy.errors import RunFolderError
 from understudy.graphs import Outcome, generate
+from understudy.graphs.forecast import Forecast
 from understudy.graphs.rehearsal import rehearse
 from understudy.models import Scripted
 from understudy.models.sm import Reply, Request
@@ -217,3 +218,27 @@ async def test_a_trace_says_that_a_call_was_taken_over(project: Path):
         (key, *_) = next(iter(folder.examples())).calls
         call = folder.call(key)
         assert call is not None and call.reused and call.usage["prompt"] > 0
+
+
+@pytest.mark.parametrize("extended", ["seeds", "draws"])
+async def test_the_forecast_rests_on_what_is_to_come(project: Path, extended: str):
+    lines = [json.dumps({"text": f"{MORE} It was built in {1700 + n} for {n} boats."}) for n in range(260)]
+    first = lines[:60] if extended == "seeds" else lines
+    (project / "seeds.jsonl").write_text("\n".join(first), encoding="utf-8")
+    sets = ('seeds=[{"path": "seeds.jsonl", "text_field": "text", "chunk_tokens": 400}]', CAST, "draws_per_seed=3",
+            "dedup.embedding=null", "dedup.minhash=null")  # fmt: skip
+    await run(project, "first", *sets, f"accept={50 if extended == 'seeds' else 200}")
+    (project / "seeds.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    asked: list[Forecast] = []
+
+    def ask(said: Forecast) -> bool:
+        asked.append(said)
+        return True
+
+    more = recipe(project, *sets, f"accept={120 if extended == 'seeds' else 300}")
+    outcome = await generate(more, project / "again", sm=Noting(noted=[]), reuse=[project / "first"], ask=ask)
+    (said,) = asked
+    assert said.pilot == 48
+    assert said.tokens.low > 0
+    assert said.tokens.holds(outcome.books.tokens)
+    assert said.drafts.holds(sum(outcome.books.drafts.values()))
