@@ -180,10 +180,11 @@ class RunFolder:
                     expected=f"the committed file of {file.bytes} bytes, sha256 {file.sha256[:12]}…",
                     remedy=f"understudy journal repair {self.path}, then run the recipe again",
                 )
-        for home in HOMES:
-            for path in (self.path / home).glob("*"):
-                if path.is_file() and f"{home}/{path.name}" not in listed:
-                    path.unlink()
+        with storage_errors(self.path):
+            for home in HOMES:
+                for path in (self.path / home).glob("*"):
+                    if path.is_file() and f"{home}/{path.name}" not in listed:
+                        path.unlink()
 
     def commit(
         self, examples: Sequence[tuple[int, Example]], origins: dict[str, tuple[Seed, str]], index: list[dict[str, Any]]
@@ -233,8 +234,9 @@ class RunFolder:
     def adopt(self, due: merging.Due, files: Sequence[File]) -> None:
         """Put merged files in the place of those they were made from."""
         self.ledger.merge(due.shards, files)
-        for file in due.files:
-            (self.path / file.name).unlink()
+        with storage_errors(self.path):
+            for file in due.files:
+                (self.path / file.name).unlink()
 
     def examples(self, status: str = "accepted", split: str | None = None) -> Iterator[Example]:
         """Committed examples of one status, in plan order within each split."""

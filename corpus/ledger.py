@@ -121,6 +121,7 @@ class Ledger:
 
         Raises:
             RunFolderError: when it is missing, locked by another process, damaged, or of another version.
+            StorageError: when the disk is full or fails.
         """
         if not path.is_file():
             raise RunFolderError(
@@ -133,12 +134,13 @@ class Ledger:
             version = schema_version(path)
             if version != SCHEMA_VERSION:
                 _bring_up(path, version, own)
+            with storage_errors(path):
+                db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+                _configure(db)
         except BaseException:
             if lock:
                 lock.close()
             raise
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        _configure(db)
         return cls(path, db, lock)
 
     def close(self) -> None:
@@ -488,9 +490,10 @@ def schema_version(path: Path) -> int:
 
     Raises:
         RunFolderError: when it is damaged.
+        StorageError: when the disk is full or fails.
     """
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as db:
+        with storage_errors(path), closing(sqlite3.connect(path, timeout=10)) as db:
             return int(db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0])
     except (sqlite3.DatabaseError, TypeError, ValueError) as error:
         raise RunFolderError(

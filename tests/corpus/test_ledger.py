@@ -85,6 +85,24 @@ def test_a_damaged_ledger_is_named_and_not_left_locked(path: Path, content: byte
     Ledger.open(path).close()
 
 
+@pytest.mark.parametrize("step", ["schema_version", "_configure"])
+def test_a_disk_that_fails_while_a_ledger_is_opened_is_no_damage(
+    path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+):
+    class Failing(sqlite3.Connection):
+        def execute(self, query: str, *values: Any) -> sqlite3.Cursor:
+            if (step == "_configure") == query.startswith("PRAGMA"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(query, *values)
+
+    connect = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *args, **named: connect(*args, **named, factory=Failing))
+        with pytest.raises(StorageError, match="disk I/O error"):
+            Ledger.open(path)
+    Ledger.open(path).close()
+
+
 def test_a_ledger_of_another_version_is_refused(path: Path):
     ledger = Ledger.open(path)
     ledger.set_meta(schema="99")

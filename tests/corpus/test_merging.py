@@ -1,5 +1,6 @@
 """Shards become one another's files: nothing of them may change, whenever it is interrupted."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from understudy.corpus import RunFolder, merging
 from understudy.corpus.repair import check, repair
-from understudy.errors import RunFolderError
+from understudy.errors import RunFolderError, StorageError
 from understudy.graphs import Outcome, generate, shards
 from understudy.recipe_file import load_recipe
 
@@ -161,3 +162,21 @@ async def test_a_ledger_is_made_anew_from_merged_files(project: Path, fault: Fau
     assert check(project / "out") == []
     assert again.calls_made < 8
     fault("the ledger is deleted after shards were merged")
+
+
+async def test_a_disk_that_fails_when_merged_files_go_is_named_and_the_run_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+):
+    plain = await unmerged(project, monkeypatch)
+
+    def fails(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fails)
+        with pytest.raises(StorageError, match="Input/output error") as caught:
+            await run(project)
+    await run(project)
+    assert rows(project / "out") == rows(plain)
+    assert check(project / "out") == []
+    fault("the disk fails when merged files are removed", message=caught.value.message)
