@@ -74,6 +74,7 @@ def _tree(told: Story, prompts: bool) -> None:
     for step in told.steps:
         call = step.call
         usage = f"{call.usage['prompt']}+{call.usage['completion']} tok  {call.seconds:.1f}s"
+        usage += "  reused" if call.reused else ""
         note = "  asked again" if step.again else ""
         branch = calls.add(Text.assemble((call.agent, "cyan"), f"  {usage}  {call.key[:12]}{note}"))
         shown = call.messages if prompts else call.messages[-1:]

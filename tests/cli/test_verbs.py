@@ -128,3 +128,18 @@ def test_a_signal_ends_a_run_cleanly_and_says_how_to_resume(project: Path, numbe
     resumed = subprocess.run([*command[:-1], "accept=10"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
     assert not [name for name in os.listdir(project) if name.endswith(".new")]
+
+
+def test_a_reused_call_is_marked_in_a_trace_and_counted_in_the_report(project: Path, understudy: Understudy) -> None:
+    understudy("run", project / "recipe.yaml", "--out", project / "first")
+    again = ("run", project / "recipe.yaml", "--out", project / "again", "--reuse", project / "first")
+    foretold = understudy(*again, "--set", "name=other", "--dry-run")
+    assert "0 calls are to be made" in foretold.out and not (project / "again").exists()
+    said = understudy(*again, "--set", "name=other")
+    assert "calls were taken over from an earlier corpus, at no cost" in said.out
+    listed = json.loads(understudy("traces", project / "again", "--json").out)
+    assert "  reused  " in understudy("traces", project / "again", listed[0]["id"]).out
+    assert "reused" in understudy("report", project / "again").out
+    assert "reused" not in understudy("report", project / "first").out
+    missing = understudy(*again[:-1], project / "nowhere", "--dry-run")
+    assert missing.code == 2 and "no such corpus folder" in missing.err
