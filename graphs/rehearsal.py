@@ -17,6 +17,7 @@ from typing import Any
 
 from understudy.agents import load_catalog
 from understudy.corpus import RunFolder
+from understudy.corpus.ledger import STATUSES
 from understudy.corpus.scratch import Database
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
@@ -220,7 +221,7 @@ class _Before:
 def _drafts(earlier: Sequence[RunFolder]) -> _Before:
     before = _Before()
     for folder in earlier:
-        for status in ("accepted", "rejected", "duplicate", "failed"):
+        for status in STATUSES:
             rows = folder.rows(status, columns=["seed_id", "draw", "calls"])
             before.enter((row["seed_id"], row["draw"], len(row["calls"]), status == "accepted") for row in rows)
     return before
