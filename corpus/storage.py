@@ -55,9 +55,10 @@ def acquire(path: Path) -> IO[str]:
         raise RunFolderError(
             f"in use by {owner}", where=str(path.parent), remedy="wait for that run, or stop it with Ctrl-C"
         ) from error
-    lock.seek(0)
-    lock.truncate()
     began = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
-    lock.flush()
+    with storage_errors(path):
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
+        lock.flush()
     return lock

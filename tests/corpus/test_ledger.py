@@ -187,3 +187,14 @@ def test_a_full_disk_is_told_with_the_free_space_and_what_was_written_stays(
     again = Ledger.open(path)
     assert again.call("small")[0] == call("small") and again.call("big") == (None, None)
     again.close()
+
+
+def test_a_full_disk_under_the_lock_is_told_as_what_it_is(path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", full)  # between taking the lock and signing it
+        with pytest.raises(StorageError, match="No space left"):
+            Ledger.open(path)
+    Ledger.open(path).close()
