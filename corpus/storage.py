@@ -56,9 +56,13 @@ def acquire(path: Path) -> IO[str]:
             f"in use by {owner}", where=str(path.parent), remedy="wait for that run, or stop it with Ctrl-C"
         ) from error
     began = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    with storage_errors(path):
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
-        lock.flush()
+    try:
+        with storage_errors(path):
+            lock.seek(0)
+            lock.truncate()
+            lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}")
+            lock.flush()
+    except BaseException:
+        lock.close()
+        raise
     return lock
