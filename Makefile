@@ -57,7 +57,7 @@ slow: install  ## tests with real models and real kills
 	$(BIN)/pytest -q -m slow
 
 torture: install  ## every fault, a kill at every system call: an hour; writes docs/reliability.md
-	UNDERSTUDY_SWEEP_EVERY=1 $(BIN)/pytest -q -m 'fault and not vllm' --reliability=docs/reliability.md
+	UNDERSTUDY_SWEEP_EVERY=$${UNDERSTUDY_SWEEP_EVERY:-1} $(BIN)/pytest -q -m 'fault and not vllm' --reliability=docs/reliability.md
 
 vllm: $(VLLM)/.installed  ## tests with vLLM's engine on this machine's CPU, in .venv-vllm
 	VLLM_CPU_OMP_THREADS_BIND=nobind $(VLLM)/bin/pytest -q -m vllm tests/models/test_vllm_real.py
