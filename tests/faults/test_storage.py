@@ -31,16 +31,20 @@ class Died(BaseException):
 class Counting(Scripted):
     """Remembers how often it was asked."""
 
-    made: list[int]
+    made: Any  # pydantic would copy a list
+    last: int = 10**9
+    """The request from which on it answers no more."""
 
     async def complete(self, request: Request) -> tuple[Reply, ...]:
         self.made.append(1)
+        if len(self.made) >= self.last:
+            await asyncio.sleep(3600)
         return await super().complete(request)
 
 
-async def run(project: Path, out: str, made: list[int] | None = None, *sets: str) -> runner.Outcome:
+async def run(project: Path, out: str, made: list[int] | None = None, *sets: str, last: int = 10**9) -> runner.Outcome:
     recipe = load_recipe(project / "recipe.yaml", ("accept=12", *sets))
-    return await generate(recipe, project / out, sm=Counting(made=made if made is not None else []))
+    return await generate(recipe, project / out, sm=Counting(made=[] if made is None else made, last=last))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +149,10 @@ async def test_a_changed_recipe_is_refused_with_every_key_that_differs(project: 
 
 async def test_cancelling_the_run_from_outside_leaves_a_corpus_that_goes_on(project: Path, fault: Fault) -> None:
     await run(project, "calm")
-    task = asyncio.create_task(run(project, "struck", None, 'sm={"backend": "scripted", "delay_s": 0.1}'))
-    await asyncio.sleep(0.4)
+    made: list[int] = []
+    task = asyncio.create_task(run(project, "struck", made, last=30))
+    while len(made) < 30:
+        await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
