@@ -265,7 +265,9 @@ class Ledger:
     def first_shard_alone(self, span: int) -> int | None:
         """The first shard that could be merged: one with a file that does not end a span of so many."""
         query = "SELECT MIN(shard) FROM files WHERE shard >= 0 AND shard % ? != ?"
-        return self._db.execute(query, (span, span - 1)).fetchone()[0]  # type: ignore[no-any-return]
+        shard: int | None
+        (shard,) = self._db.execute(query, (span, span - 1)).fetchone()
+        return shard
 
     def next_shard(self) -> int:
         """The number the next shard will have."""

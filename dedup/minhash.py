@@ -26,7 +26,7 @@ SCHEME = f"datasketch-affine32-seed1-{PERMUTATIONS}-words"
 # Copies share its permutations, which take longer to draw than to apply.
 _EMPTY = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
 
-# Odd numbers below 2^64 that have nothing in common.
+# Odd numbers below 2^63, drawn once and for all: this generator's stream is frozen.
 _FACTORS = np.random.RandomState(1).randint(1 << 62, size=PERMUTATIONS, dtype=np.uint64) * 2 + 1
 
 _WORD = re.compile(r"\w+")
