@@ -4,8 +4,8 @@ Three measurements on one recipe (the one of `memory.py`: three calls a draft to
 
 - a calm run: time, peak memory, bytes of ledger per seed;
 - the same run killed (SIGKILL) when it reaches random drafts, and started again each time: how long it takes from the
-  recipe to the first new call, how many calls were made twice, and whether the corpus, sorted by id, is the same byte
-  for byte;
+  recipe to the first new call, and until the first draft is compared with all earlier ones, how many calls were made
+  twice, and whether the corpus, sorted by id, is the same byte for byte;
 - short runs with the journal and without, taken in turns: CPU and time per call. Without means that no call is kept:
   the run could not be resumed, and has no traces.
 
@@ -41,27 +41,38 @@ _HOMES = ("accepted", "rejected", "duplicate", "failed")
 def sit(folder: Path, journaled: bool) -> dict[str, Any]:
     """One sitting of the run in `folder`, in this process."""
     from understudy.corpus import Journal
+    from understudy.dedup import PairIndex
     from understudy.graphs import run, runner
     from understudy.models.scripted import Scripted
     from understudy.nouns import Call
     from understudy.recipe_file import load_recipe
 
     recipe = load_recipe(folder / "recipe.yaml")
-    answer, first = Scripted.complete, []
+    answer, offer = Scripted.complete, PairIndex.offer
+    reached: dict[str, float] = {}
+
+    def note(what: str) -> None:
+        if what not in reached:
+            reached[what] = round(time.monotonic() - began, 3)
+            (folder / "opened.new").write_text(json.dumps(reached))
+            (folder / "opened.new").replace(folder / "opened")
 
     async def timed(self: Scripted, request: Any) -> Any:
-        if not first:
-            first.append(time.monotonic() - began)
-            (folder / "opened").write_text(f"{first[0]}")
+        note("call")
         with open(folder / "asked", "ab", buffering=0) as asked:
             asked.write(request.seed.to_bytes(8))
         return await answer(self, request)
+
+    def compared(self: PairIndex, *args: Any) -> Any:
+        note("gate")
+        return offer(self, *args)
 
     async def nothing(self: Journal, call: Call) -> None:
         del self, call
 
     if journaled:
         Scripted.complete = timed  # type: ignore[method-assign]
+        PairIndex.offer = compared  # type: ignore[method-assign]
     else:
         runner.Journal._record = nothing  # type: ignore[method-assign]
     began, cpu = time.monotonic(), time.process_time()
@@ -114,11 +125,19 @@ def digest(corpus: Path) -> str:
     return hashlib.sha256(b"".join(sorted(rows(corpus)))).hexdigest()
 
 
+def firsts(folder: Path) -> dict[str, float]:
+    """Seconds from the recipe to the sitting's first call and first draft at the gate, as far as it came."""
+    noted = folder / "opened"
+    found: dict[str, float] = json.loads(noted.read_text()) if noted.exists() else {}
+    noted.unlink(missing_ok=True)
+    return found
+
+
 def killed_run(folder: Path, seeds: int, kills: int) -> dict[str, Any]:
     """Kill and start again until it ends."""
     rng = random.Random(seeds)  # noqa: S311
     points = sorted(rng.randrange(seeds // 100, seeds - seeds // 100) for _ in range(kills))
-    opened: list[float] = []
+    opened: list[dict[str, float]] = []
     for point in points:
         child = start(folder)
         while drafts_committed(folder) < point:
@@ -128,16 +147,18 @@ def killed_run(folder: Path, seeds: int, kills: int) -> dict[str, Any]:
         time.sleep(rng.random())
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
-        opened.append(float((folder / "opened").read_text()))
-        print(f"killed after draft {point:,}; it had opened in {opened[-1]:.2f} s", file=sys.stderr, flush=True)
+        opened.append(firsts(folder))
+        print(f"killed after draft {point:,}; it had opened in {opened[-1]} s", file=sys.stderr, flush=True)
     found = finish(start(folder))
-    opened.append(float((folder / "opened").read_text()))
+    opened.append(firsts(folder))
+    calls = [one["call"] for one in opened[1:] if "call" in one]  # one may be killed before it gets there
     asked = (folder / "asked").read_bytes()
     keys = {asked[place : place + 8] for place in range(0, len(asked), 8)}
     return {
         "kills": kills,
-        "opened_s_most": max(opened[1:]),
-        "opened_s_median": statistics.median(opened[1:]),
+        "first_call_s_most": max(calls),
+        "first_call_s_median": statistics.median(calls),
+        "first_at_the_gate_s_most": max(one.get("gate", 0.0) for one in opened[1:]),
         "calls_made": len(asked) // 8,
         "calls_made_twice": len(asked) // 8 - len(keys),
         "last_sitting_peak_mib": found["peak_mib"],

@@ -6,6 +6,7 @@ Nothing here survives, and nothing has to: what it holds can be made again from 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import sqlite3
 import tempfile
@@ -13,6 +14,9 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from understudy.corpus.storage import storage_errors
 
@@ -64,11 +68,7 @@ class Records:
     def __init__(self, length: int) -> None:
         self.length = length
         self._count = 0
-        self._where = Path(tempfile.gettempdir())
-        with storage_errors(self._where):
-            self._file, name = tempfile.mkstemp(prefix="understudy-")
-            os.unlink(name)
-        weakref.finalize(self, os.close, self._file)
+        self._file = _File()
 
     def __len__(self) -> int:
         return self._count
@@ -79,10 +79,64 @@ class Records:
         Raises:
             StorageError: when the disk is full or fails.
         """
-        with storage_errors(self._where):
-            if os.pwrite(self._file, records, self._count * self.length) != len(records):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._file.write(records, self._count * self.length)
         self._count += len(records) // self.length
 
     def __getitem__(self, number: int) -> bytes:
-        return os.pread(self._file, self.length, number * self.length)
+        return self._file.read(self.length, number * self.length)
+
+
+class Pages:
+    """Arrays of one shape in an unlinked temporary file, to be looked through one after the other.
+
+    They are read where the operating system caches them, and none stays in this process's memory. (A disk that fails on
+    reading therefore ends the process, as a kill would.)
+    """
+
+    def __init__(self, shape: tuple[int, ...], kind: DTypeLike) -> None:
+        self._empty = np.empty((0, *shape), kind)
+        self._length = int(np.prod(shape)) * self._empty.itemsize
+        self._count = 0
+        self._file = _File()
+        self._map: mmap.mmap | None = None
+
+    def append(self, page: NDArray[Any]) -> None:
+        """Add an array.
+
+        Raises:
+            StorageError: when the disk is full or fails.
+        """
+        self._file.write(np.ascontiguousarray(page, self._empty.dtype).tobytes(), self._count * self._length)
+        self._count += 1
+        self._map = self._file.map(self._count * self._length)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        if self._map is None:
+            return
+        whole = np.frombuffer(self._map, self._empty.dtype).reshape(-1, *self._empty.shape[1:])
+        for page in whole:
+            yield page
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class _File:
+    """An unlinked temporary file, closed with its owner."""
+
+    def __init__(self) -> None:
+        self._where = Path(tempfile.gettempdir())
+        with storage_errors(self._where):
+            self.descriptor, name = tempfile.mkstemp(prefix="understudy-")
+            os.unlink(name)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def write(self, data: bytes, place: int) -> None:
+        with storage_errors(self._where):
+            if os.pwrite(self.descriptor, data, place) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read(self, length: int, place: int) -> bytes:
+        return os.pread(self.descriptor, length, place)
+
+    def map(self, length: int) -> mmap.mmap:
+        with storage_errors(self._where):
+            return mmap.mmap(self.descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ)

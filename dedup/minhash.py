@@ -2,7 +2,8 @@
 
 128 permutations in 16 bands of 8 rows propose at least 99.9 % of pairs at Jaccard 0.9; the more usual 8 bands of 16
 rows would miss a fifth of them. Below 0.9 the bands are shorter, to keep that recall. Word 1-grams, as Persona Hub
-uses (arXiv 2406.20094, 2.3). Bands and texts lie on disk, so memory does not grow with the corpus.
+uses (arXiv 2406.20094, 2.3). Bands and texts lie on disk, so memory does not grow with the corpus: the newest bands are
+compared one by one, all others are sorted, some thousand texts a page.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from datasketch import MinHash
 from numpy.typing import NDArray
 
-from understudy.corpus.scratch import Database
+from understudy.corpus.scratch import Database, Pages
 
 Signature = NDArray[np.uint32]
 
@@ -30,11 +31,8 @@ _EMPTY = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
 _FACTORS = np.random.RandomState(1).randint(1 << 62, size=PERMUTATIONS, dtype=np.uint64) * 2 + 1
 
 _WORD = re.compile(r"\w+")
-# A bucket is a hash of a band's number and its rows: texts with equal rows in one band share that bucket.
-_TABLES = """
-CREATE TABLE texts(place INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TABLE buckets(bucket INTEGER, place INTEGER, PRIMARY KEY(bucket, place)) WITHOUT ROWID;
-"""
+_TEXTS = "CREATE TABLE texts(place INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)"
+_PAGE = 262_144  # buckets that are sorted together: 2 MiB, the texts of 16,384 signatures in 16 bands
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -70,19 +68,16 @@ class MinHashIndex:
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._bands = bands(threshold)
-        marks = ", ".join("?" * self._bands[0])
-        self._proposed = (
-            f"SELECT key, body FROM texts WHERE place IN (SELECT place FROM buckets WHERE bucket IN ({marks}))"  # noqa: S608
-            " ORDER BY place"
-        )
-        self._db = Database(_TABLES)
+        self._texts = Database(_TEXTS)
         self._size = 0
+        self._buckets = _Buckets(self._bands[0])
 
     def nearest(self, text: str, signature: Signature) -> tuple[str, float] | None:
         """The key and exact Jaccard of the most similar text above the threshold; ties go to the earliest."""
         words = shingles(text)
         best: tuple[str, float] | None = None
-        for key, body in self._db.read(self._proposed, self._buckets(signature[None])[0].tolist()):
+        for place in self._buckets.places(self._hashed(signature[None])[0]).tolist():
+            ((key, body),) = self._texts.read("SELECT key, body FROM texts WHERE place = ?", (place,))
             share = jaccard(words, shingles(body.decode("utf-8", "surrogatepass")))
             if best is None or share > best[1]:
                 best = (key, share)
@@ -91,21 +86,60 @@ class MinHashIndex:
     def add(self, keys: Sequence[str], texts: Sequence[str], signatures: Signature) -> None:
         """Enter texts with their signatures, shape (texts, 128)."""
         first, self._size = self._size, self._size + len(texts)
-        self._db.write("INSERT INTO texts VALUES (?, ?, ?)", zip(count(first), keys, map(_bytes, texts), strict=False))
-        buckets = self._buckets(signatures)
-        places = np.repeat(np.arange(first, self._size), buckets.shape[1])
-        order = np.argsort(buckets, axis=None)  # neighbours in the table are written together
-        entries = zip(buckets.ravel()[order].tolist(), places[order].tolist(), strict=True)
-        self._db.write("INSERT OR IGNORE INTO buckets VALUES (?, ?)", entries)
+        rows = zip(count(first), keys, map(_bytes, texts), strict=False)
+        self._texts.write("INSERT INTO texts VALUES (?, ?, ?)", rows)
+        self._buckets.extend(self._hashed(signatures))
 
-    def _buckets(self, signatures: Signature) -> NDArray[np.int64]:
-        """The buckets of each signature, shape (signatures, bands)."""
+    def _hashed(self, signatures: Signature) -> NDArray[np.uint64]:
+        """The buckets of each signature, shape (signatures, bands).
+
+        A bucket is a hash of a band's number and its rows: texts with equal rows in one band share that bucket.
+        """
         number, rows = self._bands
         minima = signatures[:, : number * rows].reshape(len(signatures), number, rows).astype(np.uint64)
         # Products and sums wrap around at 64 bits. Should two bands meet in one bucket, a text more is compared.
         mixed = (minima * _FACTORS[:rows]).sum(axis=2, dtype=np.uint64) + _FACTORS[:number]
-        buckets: NDArray[np.int64] = (mixed * _FACTORS[0]).view(np.int64)
+        buckets: NDArray[np.uint64] = mixed * _FACTORS[0]
         return buckets
+
+
+class _Buckets:
+    """Which texts stand in which bucket: the newest in memory as they came, full pages sorted on disk."""
+
+    def __init__(self, bands: int) -> None:
+        self._newest = np.empty((_PAGE // bands, bands), np.uint64)
+        self._fresh = 0
+        entries = self._newest.size
+        self._sorted = Pages((entries,), np.uint64)
+        self._owners = Pages((entries,), np.uint32)
+        """For each sorted bucket, the number within its page of the text that stands in it."""
+
+    def extend(self, buckets: NDArray[np.uint64]) -> None:
+        """Add the buckets of the next texts, shape (texts, bands)."""
+        while len(buckets):
+            part = buckets[: len(self._newest) - self._fresh]
+            self._newest[self._fresh : self._fresh + len(part)] = part
+            self._fresh += len(part)
+            buckets = buckets[len(part) :]
+            if self._fresh == len(self._newest):
+                order = np.argsort(self._newest, axis=None)
+                self._sorted.append(self._newest.ravel()[order])
+                self._owners.append(order // self._newest.shape[1])
+                self._fresh = 0
+
+    def places(self, buckets: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The numbers of the texts that share a bucket with this one, shape (bands,), in order."""
+        found: set[int] = set()
+        first = 0
+        for page, owners in zip(self._sorted, self._owners, strict=True):
+            starts = np.searchsorted(page, buckets)
+            for start in starts[page[np.minimum(starts, len(page) - 1)] == buckets]:
+                end = np.searchsorted(page, page[start], "right")
+                found.update((first + owners[start:end].astype(np.int64)).tolist())
+            first += len(self._newest)
+        fresh = np.flatnonzero(self._newest[: self._fresh] == buckets) // self._newest.shape[1]
+        found.update((first + fresh).tolist())
+        return np.array(sorted(found), np.int64)
 
 
 def _bytes(text: str) -> bytes:

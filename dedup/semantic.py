@@ -3,7 +3,8 @@
 A sketch says on which side of 512 random planes a vector lies (Charikar, Similarity estimation techniques from rounding
 algorithms, STOC 2002): two vectors at an angle a differ in each bit with probability a/pi, independently. So the
 Hamming distance of a pair at the threshold is binomial, and a radius around it misses such a pair once in a million,
-closer ones less often still. Sketches take 64 bytes each in memory; the vectors themselves are read from disk.
+closer ones less often still. Sketches, 64 bytes each, are looked through on disk, a page at a time, and the vectors
+themselves are read only where a sketch proposes them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from itertools import count
+from itertools import chain, count
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.corpus.scratch import Database, Records
+from understudy.corpus.scratch import Database, Pages, Records
 from understudy.models import Embedder
 from understudy.models.embedder import Matrix
 
@@ -25,7 +26,7 @@ BITS = 512
 _MISSED = 1e-6
 _DIGITS = 6  # of a cosine; float32 vectors carry hardly more
 _SAME = 1 - 0.5 * 10**-_DIGITS  # from here on a cosine is 1, as is that of a text with itself
-_PAGE = 16_384  # sketches in one FAISS index: a full one is left where it is, where one for all would move as it grows
+_PAGE = 16_384  # sketches: 1 MiB
 _BLOCK = 256  # vectors compared at once, so that a low threshold, which proposes nearly all, takes time but no memory
 
 
@@ -36,7 +37,9 @@ class SemanticIndex:
         self.threshold = threshold
         self.embedder = embedder
         self._radius = radius(min(threshold, _SAME))
-        self._pages: list[faiss.IndexBinaryFlat] = []
+        self._newest = np.empty((_PAGE, BITS // 8), np.uint8)
+        self._fresh = 0
+        self._pages = Pages(self._newest.shape, np.uint8)
         self._vectors = Records(4 * embedder.dimensions)
         self._keys = Database("CREATE TABLE keys(place INTEGER PRIMARY KEY, key TEXT NOT NULL)")
 
@@ -71,28 +74,35 @@ class SemanticIndex:
         self._keys.write("INSERT INTO keys VALUES (?, ?)", zip(count(first), keys, strict=False))
         self._vectors.extend(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
         sketches = sketch(vectors)
-        for start in range(0, len(sketches), _PAGE):
-            self._add_sketches(sketches[start : start + _PAGE])
-
-    def _add_sketches(self, sketches: NDArray[np.uint8]) -> None:
-        """Enter sketches, no more than a page holds."""
-        room = _PAGE - self._pages[-1].ntotal if self._pages else 0
-        if room:
-            self._pages[-1].add(sketches[:room])
-        if len(sketches) > room:
-            self._pages.append(faiss.IndexBinaryFlat(BITS))
-            self._pages[-1].add(sketches[room:])
+        while len(sketches):
+            part = sketches[: _PAGE - self._fresh]
+            self._newest[self._fresh : self._fresh + len(part)] = part
+            self._fresh += len(part)
+            sketches = sketches[len(part) :]
+            if self._fresh == _PAGE:
+                self._pages.append(self._newest)
+                self._fresh = 0
 
     def _proposed(self, vector: Matrix) -> NDArray[np.int64]:
         """The places of the vectors whose sketches lie within the radius, in order."""
-        # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
-        faiss.omp_set_num_threads(1)
-        asked, found = sketch(vector[None]), [np.empty(0, dtype=np.int64)]
-        for number, page in enumerate(self._pages):
-            # FAISS means distances below the number that it is given.
-            _, _, places = page.range_search(asked, self._radius + 1)
-            found.append(places + number * _PAGE)
-        return np.sort(np.concatenate(found))
+        asked = sketch(vector[None])
+        found = [np.empty(0, dtype=np.int64)]
+        for number, page in enumerate(chain(self._pages, [self._newest[: self._fresh]])):
+            found.append(within(self._radius, asked, page) + number * _PAGE)
+        return np.concatenate(found)
+
+
+def within(radius: int, asked: NDArray[np.uint8], sketches: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The numbers of the sketches, shape (n, 64), that differ from one, shape (1, 64), in that many bits at most."""
+    # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
+    faiss.omp_set_num_threads(1)
+    found = faiss.RangeSearchResult(1)
+    ours, theirs = faiss.swig_ptr(asked), faiss.swig_ptr(sketches)
+    # FAISS means distances below the number that it is given.
+    faiss.hamming_range_search(ours, theirs, 1, len(sketches), radius + 1, asked.shape[1], found)  # type: ignore[attr-defined]  # not in its stubs
+    number = int(faiss.rev_swig_ptr(found.lims, 2)[1])
+    places: NDArray[np.int64] = np.sort(faiss.rev_swig_ptr(found.labels, number))
+    return places
 
 
 def sketch(vectors: Matrix) -> NDArray[np.uint8]:

@@ -4,9 +4,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from understudy.corpus.scratch import Database, Records
+from understudy.corpus.scratch import Database, Pages, Records
 from understudy.errors import StorageError
 
 
@@ -37,11 +38,36 @@ def test_records_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     made = Records(3)
     made.extend(b"abc")
     assert list(tmp_path.iterdir()) == []
-    descriptor = made._file
+    descriptor = made._file.descriptor
     del made
     gc.collect()
     with pytest.raises(OSError):
         os.fstat(descriptor)
+
+
+def test_pages_come_back_in_order():
+    made = Pages((2, 3), np.int16)
+    assert list(made) == []
+    for number in range(5):
+        made.append(np.full((2, 3), number))
+        assert [page.tolist() for page in made] == [[[one] * 3] * 2 for one in range(number + 1)]
+
+
+def test_pages_that_were_looked_through_take_no_memory():
+    made = Pages((1 << 20,), np.uint8)
+    for number in range(64):
+        made.append(np.full(1 << 20, number))
+    before = resident()
+    seen = []
+    for page in made:
+        seen.append(int(page.max()))
+        assert resident() - before < 8 << 20
+    assert seen == list(range(64))
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("written", [0, 2], ids=["refused", "cut short"])

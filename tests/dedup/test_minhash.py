@@ -1,5 +1,6 @@
 import random
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -137,17 +138,21 @@ def test_signatures_are_what_they_were_in_the_first_release():
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(TEXT, max_size=20),
     st.lists(TEXT, min_size=1, max_size=5),
     st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.9, 1.0]),
+    st.sampled_from([128, 512, 262_144]),
 )
-def test_the_index_on_disk_finds_what_datasketch_finds_in_memory(texts: list[str], asked: list[str], threshold: float):
+def test_the_index_on_disk_finds_what_datasketch_finds_in_memory(
+    texts: list[str], asked: list[str], threshold: float, page: int
+):
     lsh = MinHashLSH(num_perm=128, params=bands(threshold))
     for place, text in enumerate(texts):
         lsh.insert(place, as_datasketch(text))
-    made = index(threshold, *texts)
+    with mock.patch("understudy.dedup.minhash._PAGE", page):
+        made = index(threshold, *texts)
     for text in asked:
         proposed = sorted(lsh.query(as_datasketch(text)))
         shares = {place: jaccard(shingles(text), shingles(texts[place])) for place in proposed}
@@ -160,7 +165,19 @@ def as_datasketch(text: str) -> MinHash:
     return MinHash(num_perm=128, seed=1, scheme="affine32", hashvalues=signature(text))
 
 
-def test_memory_does_not_grow_with_the_texts():
+def test_texts_entered_at_once_are_found_as_if_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("understudy.dedup.minhash._PAGE", 16 * 7)
+    rng = random.Random(0)
+    texts = [words(*rng.sample(range(10**6), 20)) for _ in range(100)]
+    made = MinHashIndex(0.9)
+    for first, last in ((0, 1), (1, 4), (4, 90), (90, 100)):
+        keys = [str(place) for place in range(first, last)]
+        made.add(keys, texts[first:last], np.stack([signature(text) for text in texts[first:last]]))
+    assert [near(made, text) for text in texts] == [(str(place), 1.0) for place in range(100)]
+
+
+def test_memory_does_not_grow_with_the_texts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("understudy.dedup.minhash._PAGE", 16 * 64)
     made = MinHashIndex(0.9)
     rng = random.Random(0)
     texts = [words(*rng.sample(range(10**6), 20)) for _ in range(1500)]
