@@ -1,10 +1,14 @@
 """How many requests each endpoint is given at once, found out while running.
 
-An endpoint's limit begins at its ceiling. Trouble halves it, once for all the requests that were under way together;
-when replies come again it grows by one for each, up to half of where the trouble began, and from there by one for each
-limit's worth of them (additive increase, multiplicative decrease: Chiu and Jain 1989; the threshold: Jacobson 1988).
-After trouble nothing is sent for a while: as long as the endpoint's Retry-After says, else a pause that doubles until
-something succeeds. Requests wait here, not at the endpoint, those of the earliest drafts first.
+An endpoint's limit begins at its ceiling. Trouble halves it, once for all the requests that were under way
+together; when replies come again it grows by one for each, until it is near where the trouble began (half of that
+if it began on the way there), and from there by one for each limit's worth of them (additive increase,
+multiplicative decrease: Chiu and Jain 1989; the threshold: Jacobson 1988, set nearer as by Ha, Rhee and Xu 2008,
+for else a quarter of what the endpoint can take lies idle). After trouble nothing is sent for a while: as long as
+the endpoint's Retry-After says, else a pause that doubles until something succeeds. A request that fails while most
+others succeed, and not for want of room, pauses alone: to send less would not help it, and an endpoint that loses
+one answer in twenty would hardly be used. Requests wait here, not at the endpoint, those of the earliest drafts
+first.
 """
 
 from __future__ import annotations
@@ -28,6 +32,14 @@ from understudy.recipe import Remote
 T = TypeVar("T")
 # HTTP statuses worth another try: timeouts, conflicts, too many requests; 5xx are as well.
 TRANSIENT = frozenset({408, 409, 425, 429})
+# What an endpoint says or does that has too much to do.
+_OVERLOAD = frozenset({"408", "429", "503", "504", "529", "timeout"})
+# Where more of the recent answers than this fail, all are taken for one trouble. Recent are as many as are under way
+# together, for failures come sooner than replies, but at least so many.
+_MANY_FAIL = 0.5
+_FEWEST_RECENT = 32
+# How near, as a share.
+_NEAR = 0.875
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
 # An endpoint that asks to be left alone for longer is asked again all the same.
@@ -73,6 +85,8 @@ class Lane:
     """Below it the limit grows fast again."""
     failures: int = 0
     """Troubles in a row."""
+    failing: float = 0.0
+    """Share of the recent tries that failed."""
     cut_at: float = 0.0
     open_at: float = 0.0
     """When requests may be sent again, on the monotonic clock."""
@@ -85,6 +99,10 @@ class Lane:
     def has_room(self, now: float) -> bool:
         """Whether one more request may be sent."""
         return self.in_flight < int(self.limit) and now >= self.open_at
+
+    def note_outcome(self, failed: float) -> None:
+        """One more try has failed (1) or not (0)."""
+        self.failing += (failed - self.failing) / max(_FEWEST_RECENT, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +161,7 @@ class Throttle:
                 self.troubled_since = None
 
     async def _persist(self, send: Callable[[Lane], Awaitable[T]], limits: Remote, priority: int, affinity: str) -> T:
-        blamed = behind = 0
+        failures = blamed = behind = 0
         failed_at: dict[Lane, float] = {}
         while True:
             ticket = await self.enter(priority + behind, affinity)
@@ -155,10 +173,12 @@ class Throttle:
                 trouble = error if isinstance(error, Trouble) else _late(limits.timeout_s)
                 others_pass = lane.success_at > failed_at.get(lane, ticket.sent_at)
                 failed_at[lane] = time.monotonic()
-                self.failed(ticket, trouble.event, trouble.retry_after_s)
                 if trouble.event != "429":
                     blamed += others_pass
                     behind = 2 * behind or 1
+                failures += 1
+                alone = trouble.event not in _OVERLOAD and lane.failing < _MANY_FAIL
+                self.failed(ticket, trouble.event, trouble.retry_after_s, alone)
                 if blamed > limits.retries:
                     raise EngineRefused(f"{trouble} ({blamed} tries)", where=lane.name) from error
                 since = self.troubled_since
@@ -168,6 +188,8 @@ class Throttle:
                         where=lane.name,
                         remedy="run the same command again when it is back: nothing is lost",
                     ) from error
+                if alone:
+                    await asyncio.sleep(_pause_s(failures))
             except BaseException:
                 self.leave(ticket)
                 raise
@@ -203,6 +225,7 @@ class Throttle:
         lane = ticket.lane
         lane.success_at = time.monotonic()
         lane.failures = 0
+        lane.note_outcome(0.0)
         self.troubled_since = None
         # More than it is asked for says nothing of what it could take.
         if lane.in_flight >= int(lane.limit):
@@ -210,20 +233,22 @@ class Throttle:
         self._note(lane, None)
         self.leave(ticket)
 
-    def failed(self, ticket: Ticket, event: str, retry_after_s: float | None = None) -> None:
-        """The endpoint is in trouble: halve its limit and pause."""
+    def failed(self, ticket: Ticket, event: str, retry_after_s: float | None = None, alone: bool = False) -> None:
+        """The endpoint is in trouble: halve its limit and pause; not if the request is alone in it."""
         lane, now = ticket.lane, time.monotonic()
-        if self.troubled_since is None:
-            self.troubled_since = now
-        if ticket.sent_at >= lane.cut_at:  # else it was under way when the limit was cut: the same trouble
-            lane.limit = max(1.0, min(lane.limit, lane.in_flight) / 2)
+        lane.note_outcome(1.0)
+        self.troubled_since = self.troubled_since or now
+        if alone:
+            self._note(lane, event)
+        elif ticket.sent_at >= lane.cut_at:  # else it was under way at the cut: the same trouble
+            most = min(lane.limit, lane.in_flight)
+            lane.limit = max(1.0, most / 2)
             if not lane.failures:
-                lane.threshold = lane.limit
+                lane.threshold = max(1.0, most * (_NEAR if most >= lane.threshold else 0.5))
             lane.cut_at = now
             lane.failures += 1
             self._note(lane, event)
-            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (lane.failures - 1)) * random.uniform(0.5, 1)  # noqa: S311
-            lane.open_at = max(lane.open_at, now + pause)
+            lane.open_at = max(lane.open_at, now + _pause_s(lane.failures))
         if retry_after_s is not None:
             lane.open_at = max(lane.open_at, now + min(retry_after_s, LONGEST_RETRY_AFTER_S))
         if lane.reopening is not None:
@@ -276,6 +301,11 @@ def parse_retry_after(value: str | None) -> float | None:
         except (ValueError, TypeError):
             return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _pause_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 60)) * random.uniform(0.5, 1)  # noqa: S311
 
 
 def _late(timeout_s: float) -> Trouble:

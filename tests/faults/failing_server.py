@@ -43,8 +43,10 @@ class FailingServer:
 
     phases: tuple[Phase, ...] = ()
     delay_s: float = 0.01
-    once: str | None = None
-    """What happens to the first try of every third request."""
+    once: tuple[str, ...] = ()
+    """What happens to the first try of every third request: one of these."""
+    room: int | None = None
+    """Of more requests at once than these, the others get a 429."""
     answered: Counter[str] = field(default_factory=Counter)
     """Requests by the phase they met."""
     busiest: int = 0
@@ -71,6 +73,8 @@ class FailingServer:
 
     def phase(self) -> str:
         """What happens to the next request."""
+        if self.room is not None and self._busy >= self.room:
+            return "429"
         now = time.monotonic()
         self._began = self._began or now
         if self.phases:
@@ -84,10 +88,10 @@ class FailingServer:
 
     def _first_try(self, body: bytes) -> str | None:
         mark = blake2b(body, digest_size=8).digest()
-        if self.once is None or mark[0] % 3 or mark in self._seen:
+        if not self.once or mark[0] % 3 or mark in self._seen:
             return None
         self._seen.add(mark)
-        return self.once
+        return self.once[mark[1] % len(self.once)]
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -124,7 +128,7 @@ class FailingServer:
                 return False
             if what in STATUSES:
                 status, more = STATUSES[what]
-                if what == "429" and self.answered[what] % 2:
+                if what == "429" and self.answered[what] % 2 and self.room is None:
                     more = "Retry-After: 1\r\n"
                 self._write(writer, status, {"error": {"message": "not now"}}, more)
                 return True

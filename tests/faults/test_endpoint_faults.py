@@ -1,6 +1,8 @@
 """A run against an endpoint that fails in every way ends as if nothing had happened."""
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 from understudy.corpus import RunFolder
 from understudy.errors import EngineTransient
 from understudy.graphs import generate
-from understudy.models import throttle
+from understudy.models import close_sms, open_sms, throttle
+from understudy.models.sm import Request
+from understudy.recipe import MAIN, Recipe
 from understudy.recipe_file import load_recipe
 from understudy.traces.flow import flows, plot
 
@@ -22,7 +26,7 @@ LONG: tuple[Phase, ...] = ((0, 30, "ok"), (30, 8, "429"), (0, 2, "500"), (0, 2, 
 
 
 async def run(
-    project: Path, out: str, phases: tuple[Phase, ...] = (), once: str | None = None, **settings: Any
+    project: Path, out: str, phases: tuple[Phase, ...] = (), once: tuple[str, ...] = (), **settings: Any
 ) -> FailingServer:
     async with FailingServer(phases, once=once) as server:
         sm = {
@@ -87,7 +91,7 @@ async def test_a_third_of_all_requests_fail_at_their_first_try(
     for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S", "LONGEST_RETRY_AFTER_S"):
         monkeypatch.setattr(throttle, name, 0.02)
     await run(project, "calm")
-    server = await run(project, "stormy", once=what, timeout_s=0.4)
+    server = await run(project, "stormy", once=(what,), timeout_s=0.4)
     assert server.answered[what] > 10
     kind = (
         f"HTTP {what}"
@@ -97,3 +101,58 @@ async def test_a_third_of_all_requests_fail_at_their_first_try(
         else f"connection: {what}"
     )
     fault(kind, server.answered[what], **difference(project / "stormy", project / "calm"))
+
+
+async def ask(server: FailingServer, requests: int, at_once: int) -> float:
+    """Ask an endpoint through its SM, and say in how many seconds all was answered."""
+    remote = Recipe.model_validate(
+        {
+            "name": "r",
+            "seeds": [{"path": "seeds"}],
+            "accept": 1,
+            "sm": {"backend": "openai", "base_url": server.url, "model": "m", "max_concurrency": at_once},
+        }
+    )
+    sms = await open_sms(remote)
+    began = time.monotonic()
+    try:
+        asked = (
+            sms[MAIN].complete(Request(messages=({"role": "user", "content": f"What is {number}?"},), seed=number))
+            for number in range(requests)
+        )
+        await asyncio.gather(*asked)
+        seconds = time.monotonic() - began
+        assert sms[MAIN].throttle is not None
+        (lane,) = sms[MAIN].throttle.lanes
+        assert lane.in_flight == 0
+        return seconds
+    finally:
+        await close_sms(sms)
+
+
+@pytest.mark.slow
+async def test_a_third_of_256_at_once_fail_in_mixed_ways(fault: Callable[..., object]) -> None:
+    requests = 2000
+    calm, stormy = [], []
+    for _ in range(2):  # in turns: the machine is not as fast at all times
+        async with FailingServer(delay_s=0.2) as server:
+            calm.append(await ask(server, requests, 256))
+        async with FailingServer(delay_s=0.2, once=("500", "502", "reset", "nothing", "an HTML page")) as server:
+            stormy.append(await ask(server, requests, 256))
+        failed = sum(server.answered.values()) - server.answered["ok"]
+        assert server.answered["ok"] == requests and failed > requests / 4
+        assert server.busiest == 256
+        fault("mixed failures of a third of 256 requests at once", failed)
+    assert min(calm) / min(stormy) > 0.6  # of the tries, a quarter fails
+
+
+@pytest.mark.slow
+async def test_an_endpoint_with_room_for_fewer_is_kept_busy_and_not_flooded(fault: Callable[..., object]) -> None:
+    requests, room = 3000, 64
+    async with FailingServer(delay_s=0.2) as server:
+        ideal = await ask(server, requests, room)
+    async with FailingServer(delay_s=0.2, room=room) as server:
+        found = await ask(server, requests, 256)
+    assert server.answered["ok"] == requests and server.answered["429"] < 0.3 * requests
+    assert ideal / found > 0.7
+    fault("an endpoint has room for 64 of 256 requests", server.answered["429"])
