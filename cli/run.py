@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from understudy.cli.screen import clock, console, default_out, plain_table
+from understudy.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,8 @@ def run(
     _summary(loaded, outcome, shlex.join(again))
     if outcome.ended == "interrupted":
         raise typer.Exit(130)
+    if outcome.ended == "disk":
+        raise typer.Exit(StorageError.exit_code)
     if outcome.ended != "goal":
         raise typer.Exit(5)
 
@@ -162,6 +165,7 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str) -> None:
         screen.print(f"         and {len(lost) - 6} more reasons: understudy report {outcome.folder}", style="dim")
     more = {
         "interrupted": "Nothing is lost. To go on:",
+        "disk": "Nothing is lost. Make room, then go on:",
         "budget": "To go on, raise `budget` in the recipe and run again:",
         "turns": f"{books.drafts['accepted']} of {recipe.accept} were accepted. "
         "To go on, raise `draws_per_seed` and run again:",

@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import gc
 import json
+import shutil
 import signal
 import time
 from collections import Counter
@@ -50,6 +51,8 @@ _FIRST_GUESS_TOKENS = 350
 _MOST_UNWRITTEN = 4
 # Slow engines with one slot still want a few drafts: each waits now and then for the gate or the journal.
 _LEAST_IN_FLIGHT = 8
+# Bytes of disk that a run leaves free: another program, or the end of this one, may need them.
+LEAST_FREE = 64 << 20
 _LONGEST_PATH = 200  # LangGraph's step limit for one draft; the refine loop is bounded by the recipe
 
 
@@ -90,7 +93,7 @@ class Outcome:
 
     folder: Path
     ended: str
-    """`goal`, `turns`, `budget` or `interrupted`."""
+    """`goal`, `turns`, `budget`, `disk` or `interrupted`."""
     detail: str
     books: Accounting
     calls_made: int
@@ -338,10 +341,13 @@ class _Run:
             self._end("interrupted", "you did not agree to the forecast; what was settled is committed")
 
     async def _tick(self) -> None:
-        """Show that work goes on while the first drafts take their minute."""
+        """Show that work goes on while the first drafts take their minute, and stop before the disk is full."""
         while True:
             await asyncio.sleep(1)
             self._report()
+            free = shutil.disk_usage(self.folder.path).free
+            if free < LEAST_FREE:
+                self._end("disk", f"{free >> 20:,} MiB are free; a run leaves the last {LEAST_FREE >> 20:,} alone")
 
     def _interrupt(self) -> None:
         self._end("interrupted", "as you asked; what was settled is committed")

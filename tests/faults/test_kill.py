@@ -1,16 +1,20 @@
 """kill -9 at random moments: the finished corpus is that of a run nobody touched."""
 
+import asyncio
 import json
 import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from .comparing import difference
+from .failing_server import FailingServer
 
 SITTING = Path(__file__).parent / "sitting.py"
 RECIPE = """
@@ -20,7 +24,7 @@ seeds:
     chunk_tokens: 48
 accept: {accept}
 draws_per_seed: 12
-sm: {{backend: scripted, delay_s: 0.02}}
+sm: {sm}
 dedup: {{embedder: hashing, embedding: 0.97}}
 in_flight: 8
 """
@@ -45,7 +49,7 @@ def ask(process: subprocess.Popen[str], recipe: Path, out: Path, kill_after: flo
     return answer
 
 
-def project(folder: Path, accept: int) -> Path:
+def project(folder: Path, accept: int, sm: str = "{backend: scripted, delay_s: 0.02}") -> Path:
     docs = folder / "docs"
     docs.mkdir()
     rng = random.Random(3)
@@ -58,7 +62,7 @@ def project(folder: Path, accept: int) -> Path:
         paragraphs = [" ".join(rng.choice(words) for _ in range(30)) + "." for _ in range(5)]
         (docs / f"{number}.md").write_text("\n\n".join(paragraphs), encoding="utf-8")
     recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(accept=accept), encoding="utf-8")
+    recipe.write_text(RECIPE.format(accept=accept, sm=sm), encoding="utf-8")
     return recipe
 
 
@@ -116,3 +120,27 @@ def test_running_a_finished_recipe_again_makes_no_call(tmp_path: Path, sitting: 
     ask(sitting, recipe, tmp_path / "out")
     again = ask(sitting, recipe, tmp_path / "out")
     assert again == {"signal": 0, "ended": "goal", "calls_made": 0}
+
+
+@pytest.mark.slow
+async def test_a_run_against_a_failing_endpoint_that_is_killed_ten_times_accounts_for_every_seed(
+    tmp_path: Path, sitting: subprocess.Popen[str], fault: Callable[..., object]
+) -> None:
+    async with FailingServer(delay_s=0.02) as server:
+        sm = json.dumps({"backend": "openai", "base_url": server.url, "model": "m", "timeout_s": 0.5})
+        recipe = project(tmp_path, 120, sm)
+        calm = await asyncio.to_thread(ask, sitting, recipe, tmp_path / "calm")
+        assert calm["ended"] == "goal", calm
+        server.once = ("429", "500", "503", "reset", "hang", "half of the JSON", "an HTML page")
+        rng, kills = random.Random(), 0
+        while kills < 10:
+            answer = await asyncio.to_thread(ask, sitting, recipe, tmp_path / "out", rng.uniform(0.3, 1.2))
+            assert "error" not in answer, answer
+            assert answer["signal"] == 9, f"the run ended after {kills} kills; make it longer"
+            kills += 1
+        last = await asyncio.to_thread(ask, sitting, recipe, tmp_path / "out")
+    assert last["ended"] == "goal", last
+    failed = sum(count for what, count in server.answered.items() if what != "ok")
+    assert failed > 50
+    lost = difference(tmp_path / "out", tmp_path / "calm")
+    fault("killed ten times while a third of the requests fail", kills + failed, **lost)
