@@ -17,6 +17,7 @@ def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_it_runs_every_size_and_reports_a_table_and_json(tmp_path: Path):
     out = tmp_path / "memory.json"
     done = command("--sizes", "12,24", "--out", str(out))
@@ -52,6 +53,7 @@ def test_seeds_are_the_same_in_a_run_of_any_size_and_share_hardly_a_word():
     assert len(one) > 80 and len(one & other) < 3
 
 
+@pytest.mark.slow
 def test_a_recipe_that_accepts_too_little_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "RECIPE", memory.RECIPE + "verify: {{min_words: 300}}\n")
     with pytest.raises(SystemExit, match="only 0 of 8 drafts were accepted"):

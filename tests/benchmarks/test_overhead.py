@@ -143,7 +143,7 @@ async def test_an_unknown_path_is_not_found(url):
         assert (await http.ask("GET", "/v1/nothing"))[0] == 404
 
 
-@pytest.mark.parametrize("client", ["bare", "understudy"])
+@pytest.mark.parametrize("client", ["bare", pytest.param("understudy", marks=pytest.mark.slow)])
 def test_a_client_makes_three_calls_a_seed(client, tmp_path):
     if client == "bare":
         pytest.importorskip("aiohttp")

@@ -82,7 +82,9 @@ class Died(BaseException):
     """Where a process would have been killed."""
 
 
-@pytest.mark.parametrize("step", ["before", "between", "after"])
+@pytest.mark.parametrize(
+    "step", [pytest.param("before", marks=pytest.mark.slow), "between", pytest.param("after", marks=pytest.mark.slow)]
+)
 async def test_a_crash_while_shards_are_merged(
     project: Path, step: str, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:

@@ -82,9 +82,14 @@ async def test_an_endpoint_that_stays_away_stops_the_run_and_the_next_one_goes_o
 
 
 WORDLESS = ("reset", "reset in the middle", "hang", "a byte now and then")
+# One of each kind is quick enough for the fast tests.
+QUICK = ("429", "an HTML page", "reset")
 
 
-@pytest.mark.parametrize("what", [*STATUSES, *BODIES, *WORDLESS])
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=[] if what in QUICK else [pytest.mark.slow]) for what in (*STATUSES, *BODIES, *WORDLESS)],
+)
 async def test_a_third_of_all_requests_fail_at_their_first_try(
     project: Path, what: str, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., object]
 ) -> None:

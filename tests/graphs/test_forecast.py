@@ -32,7 +32,7 @@ def told(pilot: list[tuple[bool, int]], accept: int, turns: int = 10**6, **chang
     return forecast(pilot, accept, turns, **known | changes)
 
 
-@pytest.mark.parametrize("rate", [0.08, 0.4, 0.9])
+@pytest.mark.parametrize("rate", [pytest.param(0.08, marks=pytest.mark.slow), 0.4, 0.9])
 def test_nine_of_ten_intervals_hold_what_comes_out(rate: float) -> None:
     held = {"drafts": 0, "tokens": 0}
     for trial in range(100):
@@ -126,7 +126,7 @@ class Strict(Scripted):
         return super()._next(messages, seed, constraint)
 
 
-@pytest.mark.parametrize("run_seed", [1, 2])
+@pytest.mark.parametrize("run_seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_two_hundred_are_accepted_of_two_in_five_and_the_forecast_held(
     project: Path, run_seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
