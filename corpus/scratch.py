@@ -106,7 +106,9 @@ class Pages:
         Raises:
             StorageError: when the disk is full or fails.
         """
-        self._file.write(np.ascontiguousarray(page, self._empty.dtype).tobytes(), self._count * self._length)
+        # Not copied: what is allocated and dropped now and then leaves holes in the heap.
+        data = np.ascontiguousarray(page, self._empty.dtype).data.cast("B")
+        self._file.write(data, self._count * self._length)
         self._count += 1
         self._map = self._file.map(self._count * self._length)
 
@@ -129,7 +131,7 @@ class _File:
             os.unlink(name)
         weakref.finalize(self, os.close, self.descriptor)
 
-    def write(self, data: bytes, place: int) -> None:
+    def write(self, data: bytes | memoryview, place: int) -> None:
         with storage_errors(self._where):
             if os.pwrite(self.descriptor, data, place) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -32,7 +32,8 @@ _FACTORS = np.random.RandomState(1).randint(1 << 62, size=PERMUTATIONS, dtype=np
 
 _WORD = re.compile(r"\w+")
 _TEXTS = "CREATE TABLE texts(place INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)"
-_PAGE = 262_144  # buckets that are sorted together: 2 MiB, the texts of 16,384 signatures in 16 bands
+_PAGE = 1 << 18  # buckets that are sorted together: 2 MiB, those of 16,384 signatures in 16 bands
+_NUMBER = np.uint64(_PAGE - 1)  # the bits that say which of a page's texts stands in a bucket
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -76,7 +77,7 @@ class MinHashIndex:
         """The key and exact Jaccard of the most similar text above the threshold; ties go to the earliest."""
         words = shingles(text)
         best: tuple[str, float] | None = None
-        for place in self._buckets.places(self._hashed(signature[None])[0]).tolist():
+        for place in self._buckets.places(buckets(signature[None], self._bands)[0]).tolist():
             ((key, body),) = self._texts.read("SELECT key, body FROM texts WHERE place = ?", (place,))
             share = jaccard(words, shingles(body.decode("utf-8", "surrogatepass")))
             if best is None or share > best[1]:
@@ -88,31 +89,33 @@ class MinHashIndex:
         first, self._size = self._size, self._size + len(texts)
         rows = zip(count(first), keys, map(_bytes, texts), strict=False)
         self._texts.write("INSERT INTO texts VALUES (?, ?, ?)", rows)
-        self._buckets.extend(self._hashed(signatures))
+        self._buckets.extend(buckets(signatures, self._bands))
 
-    def _hashed(self, signatures: Signature) -> NDArray[np.uint64]:
-        """The buckets of each signature, shape (signatures, bands).
 
-        A bucket is a hash of a band's number and its rows: texts with equal rows in one band share that bucket.
-        """
-        number, rows = self._bands
-        minima = signatures[:, : number * rows].reshape(len(signatures), number, rows).astype(np.uint64)
-        # Products and sums wrap around at 64 bits. Should two bands meet in one bucket, a text more is compared.
-        mixed = (minima * _FACTORS[:rows]).sum(axis=2, dtype=np.uint64) + _FACTORS[:number]
-        buckets: NDArray[np.uint64] = mixed * _FACTORS[0]
-        return buckets
+def buckets(signatures: Signature, bands: tuple[int, int]) -> NDArray[np.uint64]:
+    """The buckets of each signature, shape (signatures, bands).
+
+    A bucket is a hash of a band's number and its rows: texts with equal rows in one band share that bucket.
+    """
+    number, rows = bands
+    minima = signatures[:, : number * rows].reshape(len(signatures), number, rows).astype(np.uint64)
+    # Products and sums wrap around at 64 bits. Should two bands meet in one bucket, a text more is compared.
+    mixed = (minima * _FACTORS[:rows]).sum(axis=2, dtype=np.uint64) + _FACTORS[:number]
+    found: NDArray[np.uint64] = mixed * _FACTORS[0]
+    return found
 
 
 class _Buckets:
-    """Which texts stand in which bucket: the newest in memory as they came, full pages sorted on disk."""
+    """Which texts stand in which bucket: the newest in memory as they came, full pages sorted on disk.
+
+    In a sorted page, the last bits of a bucket have given way to the number of the text that stands in it.
+    """
 
     def __init__(self, bands: int) -> None:
         self._newest = np.empty((_PAGE // bands, bands), np.uint64)
+        self._numbers = np.arange(len(self._newest), dtype=np.uint64)[:, None]
         self._fresh = 0
-        entries = self._newest.size
-        self._sorted = Pages((entries,), np.uint64)
-        self._owners = Pages((entries,), np.uint32)
-        """For each sorted bucket, the number within its page of the text that stands in it."""
+        self._pages = Pages((self._newest.size,), np.uint64)
 
     def extend(self, buckets: NDArray[np.uint64]) -> None:
         """Add the buckets of the next texts, shape (texts, bands)."""
@@ -122,20 +125,23 @@ class _Buckets:
             self._fresh += len(part)
             buckets = buckets[len(part) :]
             if self._fresh == len(self._newest):
-                order = np.argsort(self._newest, axis=None)
-                self._sorted.append(self._newest.ravel()[order])
-                self._owners.append(order // self._newest.shape[1])
+                self._newest &= ~_NUMBER
+                self._newest |= self._numbers
+                page = self._newest.reshape(-1)
+                page.sort()
+                self._pages.append(page)
                 self._fresh = 0
 
     def places(self, buckets: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The numbers of the texts that share a bucket with this one, shape (bands,), in order."""
         found: set[int] = set()
         first = 0
-        for page, owners in zip(self._sorted, self._owners, strict=True):
-            starts = np.searchsorted(page, buckets)
-            for start in starts[page[np.minimum(starts, len(page) - 1)] == buckets]:
-                end = np.searchsorted(page, page[start], "right")
-                found.update((first + owners[start:end].astype(np.int64)).tolist())
+        for page in self._pages:
+            starts = np.searchsorted(page, buckets & ~_NUMBER)
+            near = page[np.minimum(starts, len(page) - 1)] | _NUMBER == buckets | _NUMBER
+            for start, bucket in zip(starts[near], buckets[near], strict=True):
+                end = np.searchsorted(page, bucket | _NUMBER, "right")
+                found.update((first + (page[start:end] & _NUMBER).astype(np.int64)).tolist())
             first += len(self._newest)
         fresh = np.flatnonzero(self._newest[: self._fresh] == buckets) // self._newest.shape[1]
         found.update((first + fresh).tolist())

@@ -88,21 +88,26 @@ class SemanticIndex:
         asked = sketch(vector[None])
         found = [np.empty(0, dtype=np.int64)]
         for number, page in enumerate(chain(self._pages, [self._newest[: self._fresh]])):
-            found.append(within(self._radius, asked, page) + number * _PAGE)
-        return np.concatenate(found)
+            found.append(within(self._radius, asked, page)[0] + number * _PAGE)
+        return np.sort(np.concatenate(found))
 
 
-def within(radius: int, asked: NDArray[np.uint8], sketches: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The numbers of the sketches, shape (n, 64), that differ from one, shape (1, 64), in that many bits at most."""
+def within(
+    radius: int, asked: NDArray[np.uint8], sketches: NDArray[np.uint8], threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which sketches, shape (n, 64), differ from those asked for, shape (q, 64), in that many bits at most.
+
+    Returns the numbers of the sketches, and where those of each that was asked for begin and end, shape (q + 1,).
+    """
     # For one query a team of threads only waits for one another; the setting is of the calling thread alone.
-    faiss.omp_set_num_threads(1)
-    found = faiss.RangeSearchResult(1)
+    faiss.omp_set_num_threads(threads)
+    found = faiss.RangeSearchResult(len(asked))
     ours, theirs = faiss.swig_ptr(asked), faiss.swig_ptr(sketches)
     # FAISS means distances below the number that it is given.
-    faiss.hamming_range_search(ours, theirs, 1, len(sketches), radius + 1, asked.shape[1], found)  # type: ignore[attr-defined]  # not in its stubs
-    number = int(faiss.rev_swig_ptr(found.lims, 2)[1])
-    places: NDArray[np.int64] = np.sort(faiss.rev_swig_ptr(found.labels, number))
-    return places
+    faiss.hamming_range_search(ours, theirs, len(asked), len(sketches), radius + 1, asked.shape[1], found)  # type: ignore[attr-defined]  # not in its stubs
+    limits: NDArray[np.int64] = faiss.rev_swig_ptr(found.lims, len(asked) + 1).astype(np.int64)
+    places: NDArray[np.int64] = faiss.rev_swig_ptr(found.labels, int(limits[-1])).copy()
+    return places, limits
 
 
 def sketch(vectors: Matrix) -> NDArray[np.uint8]:

@@ -143,7 +143,7 @@ def test_signatures_are_what_they_were_in_the_first_release():
     st.lists(TEXT, max_size=20),
     st.lists(TEXT, min_size=1, max_size=5),
     st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.9, 1.0]),
-    st.sampled_from([128, 512, 262_144]),
+    st.sampled_from([128, 512, 1 << 18]),
 )
 def test_the_index_on_disk_finds_what_datasketch_finds_in_memory(
     texts: list[str], asked: list[str], threshold: float, page: int
