@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init.init)
-app.command()(personas.personas)
+app.add_typer(personas.app, name="personas")
 app.command()(run.run)
 app.command()(traces.traces)
 app.command()(report.report)

@@ -51,6 +51,10 @@ class Seed:
         return cls(address("seed", kind, content, occurrence), kind, content, source, meta)
 
 
+ATTRIBUTES = ("role", "domain", "expertise", "place", "age")
+"""What may be known of a persona, each in a few words; `age` is a band, such as 30-39."""
+
+
 @dataclass(frozen=True, slots=True)
 class Persona:
     """Whose part the SM plays, in one or two sentences."""
@@ -60,13 +64,19 @@ class Persona:
     origin: Literal["text", "relation"]
     """`text`: inferred from a text or written by hand; `relation`: inferred from another persona."""
     parent: str | None = None
+    """Id of the persona that this one is related to."""
     relation: str | None = None
     hop: int = 0
+    """How many relations away from a persona that was inferred from a text."""
+    source: str | None = None
+    """What text it was inferred from: the id of a seed, or how its publisher calls it."""
+    attributes: dict[str, str] = field(default_factory=dict, hash=False)
+    """What is known of the person, by name (`ATTRIBUTES`); nothing of it is required."""
 
     @classmethod
-    def of(cls, text: str, origin: Literal["text", "relation"] = "text") -> Persona:
+    def of(cls, text: str, origin: Literal["text", "relation"] = "text", **more: Any) -> Persona:
         """A persona whose id hashes its text."""
-        return cls(address("persona", text), text, origin)
+        return cls(address("persona", text), text, origin, **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ class Personas(Strict):
     """Whose parts the SM plays."""
 
     set: str | None = "everyday"
-    """A shipped set's name, or the path of a YAML set; null for none."""
+    """A shipped set's name, or the path of a set, a YAML file or a folder; null for none."""
     inferred: float = Field(0.5, ge=0, le=1)
     """Share of drafts whose persona is inferred from the seed by a persona agent; the others draw from the set."""
 

@@ -1,40 +1,53 @@
-"""Reading persona sets.
+"""A persona set, and where it is kept: a YAML file for people to write, a folder of Parquet for many.
 
-name: everyday
-description: People of many trades and ages.
-license: Apache-2.0
-personas:
-  - A ward nurse who explains test results to worried families.
+workshop.yaml             name, description, license, domain, made, sm, and the personas
+hub/                      a Hugging Face dataset folder
+├── README.md             the card: the same keys as front matter, under `understudy:`
+└── personas.parquet      one row for each persona: text, lineage, attributes
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from understudy.errors import PersonaError
 from understudy.nouns import Persona, address
-
-_KEYS = {"name", "description", "license", "personas"}
+from understudy.personas import folders, sheets
 
 
 @dataclass(frozen=True, slots=True)
 class PersonaSet:
-    """A named set of personas."""
+    """A named set of personas, with its card."""
 
     name: str
     description: str
     license: str
     personas: tuple[Persona, ...]
+    domain: str = ""
+    """What the people have to do with, such as `medicine`."""
+    made: str = ""
+    """How it was made."""
+    sm: str = ""
+    """The model that wrote it, if one did."""
 
     @property
     def version(self) -> str:
         """Hash of the members in their order."""
         return address([persona.id for persona in self.personas])
+
+    @property
+    def card(self) -> dict[str, str]:
+        """What is said of the set as a whole."""
+        return {key: getattr(self, key) for key in sheets.CARD}
+
+    def with_members(self, personas: Iterable[Persona], made: str) -> PersonaSet:
+        """The same set with other members, and how that came about added to `made`."""
+        card = self.card | {"made": f"{self.made}; {made}" if self.made else made}
+        return PersonaSet(**card, personas=tuple(personas))
 
 
 def shipped_sets() -> list[str]:
@@ -43,60 +56,51 @@ def shipped_sets() -> list[str]:
 
 
 def load_set(name: str, folder: Path = Path()) -> PersonaSet:
-    """A shipped set by name, or any set by the path of its file (relative to `folder`).
+    """A shipped set by name, or any set by the path of its file or folder (relative to `folder`).
 
     Raises:
-        PersonaError: naming file and line.
+        PersonaError: naming file and line, or row.
     """
     path = _home() / f"{name}.yaml"
     if not path.is_file():
         path = folder / name
-    if not path.is_file():
+    if path.is_dir():
+        card, members = folders.read(path)
+    elif path.is_file():
+        card, members = sheets.read(path)
+    else:
         near = difflib.get_close_matches(name, shipped_sets(), n=1)
         raise PersonaError(
             f"no persona set `{name}`",
-            expected=f"one of {', '.join(shipped_sets())}, or the path of a YAML set",
+            expected=f"one of {', '.join(shipped_sets())}, or the path of a set: a YAML file, or a folder of Parquet",
             remedy=f"did you mean `{near[0]}`?" if near else "check `personas.set` in the recipe",
         )
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise PersonaError(f"not UTF-8 at byte {error.start}", where=str(path)) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PersonaError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
-    except yaml.YAMLError as error:
-        raise PersonaError(f"not valid YAML: {error}", where=str(path)) from error
-    if not isinstance(node, yaml.MappingNode):
-        raise PersonaError("not a mapping", where=f"{path}:1", expected=f"keys {', '.join(sorted(_KEYS))}")
-    fields: dict[str, tuple[int, yaml.Node]] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        key_name = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-        if key_name not in _KEYS:
-            raise PersonaError("unknown key", where=f"{path}:{line}: {key_name}", expected=", ".join(sorted(_KEYS)))
-        if key_name in fields:
-            raise PersonaError(f"key `{key_name}` stands twice", where=f"{path}:{line}", remedy="remove one")
-        fields[key_name] = (line, value)
-    line, members = fields.get("personas", (1, None))
-    if not isinstance(members, yaml.SequenceNode) or not members.value:
-        raise PersonaError("no personas", where=f"{path}:{line}: personas", expected="a list of sentences")
-    personas: dict[str, Persona] = {}
-    for item in members.value:
-        where = f"{path}:{item.start_mark.line + 1}"
-        if not isinstance(item, yaml.ScalarNode) or item.tag != "tag:yaml.org,2002:str" or not item.value.strip():
-            raise PersonaError("not a sentence", where=where, expected="one or two sentences about a person")
-        persona = Persona.of(" ".join(item.value.split()))
-        if persona.id in personas:
-            raise PersonaError("stands twice", where=where, remedy="remove one")
-        personas[persona.id] = persona
+    return PersonaSet(**{"name": path.stem, "description": "", "license": "unknown"} | card, personas=members)
 
-    def text(key: str, default: str) -> str:
-        return str(fields[key][1].value) if key in fields else default
 
-    return PersonaSet(
-        text("name", path.stem), text("description", ""), text("license", "unknown"), tuple(personas.values())
-    )
+def merged(sets: Sequence[PersonaSet], name: str) -> PersonaSet:
+    """One set of all members, each where it stands first."""
+    members = {persona.id: persona for one in reversed(sets) for persona in one.personas}
+    order = dict.fromkeys(persona.id for one in sets for persona in one.personas)
+    said = {key: ", ".join(dict.fromkeys(filter(None, (one.card[key] for one in sets)))) for key in ("domain", "sm")}
+    licenses = " AND ".join(dict.fromkeys(one.license for one in sets))
+    made = "merged of " + ", ".join(f"{one.name} ({one.version[:12]})" for one in sets)
+    return PersonaSet(name, "", licenses, tuple(members[id] for id in order), made=made, **said)
+
+
+def save_set(made: PersonaSet, path: Path) -> None:
+    """Write a set: a YAML file if the path ends so, else a folder that `datasets` and the Hub can read.
+
+    Raises:
+        PersonaError: when something is there already.
+        StorageError: when the disk is full.
+    """
+    if path.exists():
+        raise PersonaError("is there already", where=str(path), remedy="give another `--out`, or remove it")
+    if path.suffix in {".yaml", ".yml"}:
+        sheets.write(path, made.card, made.personas)
+    else:
+        folders.write(path, made.card, made.personas, made.version)
 
 
 def _home() -> Path:

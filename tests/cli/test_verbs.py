@@ -104,11 +104,6 @@ def test_graph_prints_mermaid_and_draws(understudy: Understudy) -> None:
         assert Path(name).read_bytes().startswith(head)
 
 
-def test_personas_lists_sets_and_shows_one(understudy: Understudy) -> None:
-    assert "everyday" in understudy("personas").out
-    assert len(json.loads(understudy("personas", "everyday", "--json").out)) >= 30
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_ends_a_run_cleanly_and_says_how_to_resume(project: Path, number: signal.Signals) -> None:

@@ -1,0 +1,82 @@
+"""`understudy personas`, as a user types it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.personas import load_set
+
+Understudy = Callable[..., Any]
+
+
+def write(path: Path, *personas: str) -> Path:
+    path.write_text(json.dumps({"license": "MIT", "personas": personas}))
+    return path
+
+
+def test_sets_are_listed_and_one_is_shown(understudy: Understudy) -> None:
+    assert "everyday" in understudy("personas").out
+    listed = json.loads(understudy("personas", "--json").out)
+    assert {"name", "version", "personas", "license"} <= set(listed[0])
+    told = json.loads(understudy("personas", "show", "everyday", "--json").out)
+    assert len(told["personas"]) >= 30 and told["license"] == "Apache-2.0"
+    shown = understudy("personas", "show", "learning").out
+    assert "24 personas, version" in shown and "A first-year physics student" in shown
+
+
+def test_lineage_attributes_and_hostile_text_are_shown(understudy: Understudy, project: Path) -> None:
+    (project / "mine.yaml").write_text(
+        'personas:\n  - text: "A [bold]miller[/bold] \\x1b[31m."\n    role: miller\n'
+        "    origin: relation\n    parent: 0123456789\n    relation: uncle\n    hop: 2\n"
+    )
+    shown = understudy("personas", "show", project / "mine.yaml").out
+    assert "[bold]miller[/bold]" in shown and "\x1b" not in shown
+    assert "uncle of 01234567, role miller" in shown
+
+
+def test_near_copies_go_and_are_named(understudy: Understudy, project: Path) -> None:
+    full = write(project / "full.json.yaml", "A nurse of ten years.", "A nurse, of ten years!", "A judge in Porto.")
+    said = understudy("personas", "dedup", full, "--out", project / "few.yaml", "--embedder", "hashing")
+    assert said.code == 0 and "3 personas, 1 removed by words, 0 by meaning: 2 in" in " ".join(said.out.split())
+    few = load_set(str(project / "few.yaml"))
+    assert len(few.personas) == 2 and "1 near-copies taken out" in few.made
+    told = understudy("personas", "dedup", full, "--out", project / "f", "--embedder", "none", "--json")
+    assert json.loads(told.out)["kept"] == 2 and (project / "f" / "README.md").is_file()
+
+
+def test_what_is_there_is_not_overwritten_and_found_out_before_the_work(understudy: Understudy, project: Path) -> None:
+    full = write(project / "full.yaml", "A nurse.")
+    said = understudy("personas", "dedup", full, "--out", full)
+    assert said.code == 2 and "is there already" in said.err
+
+
+def test_sets_are_compared_merged_imported_and_exported(understudy: Understudy, project: Path) -> None:
+    one, other = write(project / "a.yaml", "A nurse.", "A judge."), write(project / "b.yaml", "A nurse.", "A cook.")
+    told = understudy("personas", "diff", one, other)
+    assert "- " in told.out and "1 in both, 1 only in" in " ".join(told.out.split())
+    assert understudy("personas", "merge", one, other, "--out", project / "c").code == 0
+    assert len(load_set("c", project).personas) == 3
+    assert understudy("personas", "export", project / "c", "--out", project / "c.yaml").code == 0
+    assert load_set("c.yaml", project).personas == load_set("c", project).personas
+    (project / "hub.jsonl").write_text('{"persona": "A nurse."}\n{"persona": "A nurse."}\n')
+    said = understudy("personas", "import", project / "hub.jsonl", "--out", project / "hub", "--license", "CC-BY-4.0")
+    assert "1 personas in" in said.out and "left out: 1 that stood there before" in " ".join(said.out.split())
+    assert load_set("hub", project).license == "CC-BY-4.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "evryday"], "did you mean `everyday`?"),
+        (["import", "nowhere.jsonl", "--out", "x"], "no such file"),
+        (["dedup", "everyday", "--out", "x.yaml", "--distinct", "7"], "less than or equal to 1"),
+        (["diff", "everyday", "nowhere.yaml"], "no persona set"),
+    ],
+)
+def test_mistakes_are_explained(understudy: Understudy, project: Path, arguments: list[str], words: str) -> None:
+    said = understudy("personas", *arguments)
+    assert said.code == 2 and words in said.err
+    assert not list(project.glob("x*"))
