@@ -1,10 +1,12 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from understudy.errors import PersonaError
+from understudy.models import open_embedder
 from understudy.nouns import Persona
-from understudy.personas import load_set, shipped_sets
+from understudy.personas import distinct, load_set, merged, shipped_sets
 
 
 def refusal(tmp_path: Path, text: str | bytes) -> PersonaError:
@@ -24,20 +26,41 @@ def test_a_shipped_set_is_full_and_ready_to_use(name: str):
     assert len(made.personas) >= 20
     assert len({persona.text.casefold() for persona in made.personas}) == len(made.personas)
     for persona in made.personas:
-        assert persona == Persona.of(persona.text)
+        assert persona == Persona.of(persona.text, attributes=persona.attributes)
         assert 6 <= len(persona.text.split()) <= 40 and persona.text.endswith(".")
 
 
 def test_the_number_in_a_set_s_description_is_the_number_of_its_members():
-    words = {"Twenty-four": 24, "Forty": 40}
+    words = {"Twenty-four": 24, "Forty": 40, "Sixty": 60}
     for name in shipped_sets():
         made = load_set(name)
         first = made.description.split()[0]
         assert words.get(first, len(made.personas)) == len(made.personas)
 
 
-def test_both_shipped_sets_are_there():
-    assert {"everyday", "learning"} <= set(shipped_sets())
+DOMAINS = {"finance", "medicine", "public-services", "retail", "science-education", "software"}
+
+
+def test_the_shipped_sets_are_there():
+    assert {"everyday", "learning"} | DOMAINS == set(shipped_sets())
+
+
+@pytest.mark.parametrize("name", sorted(DOMAINS))
+def test_a_set_of_a_domain_holds_sixty_who_differ_in_what_is_known_of_them(name: str):
+    made = load_set(name)
+    assert len(made.personas) >= 60 and made.domain
+    for attribute, values in (("role", 30), ("place", 40), ("age", 5)):
+        assert len({persona.attributes[attribute] for persona in made.personas}) >= values
+    assert all(re.fullmatch(r"\d+-\d+", persona.attributes["age"]) for persona in made.personas)
+
+
+@pytest.mark.slow
+def test_nobody_in_the_shipped_sets_is_a_near_copy_of_another():
+    embedder = open_embedder("embedded")
+    for name in DOMAINS:
+        assert distinct(load_set(name), embedding=0.7, embedder=embedder)[1] == []
+    everybody = merged([load_set(name) for name in shipped_sets()], "everybody")
+    assert distinct(everybody, embedder=embedder)[1] == []
 
 
 def test_a_set_of_one_s_own_is_read_relative_to_the_recipe(tmp_path: Path):
@@ -61,7 +84,7 @@ def test_a_shipped_name_with_a_typo_says_which_was_meant():
         load_set("evryday")
     assert caught.value.message == "no persona set `evryday`"
     assert caught.value.remedy == "did you mean `everyday`?"
-    assert "everyday, learning" in str(caught.value.expected)
+    assert "everyday, finance, learning" in str(caught.value.expected)
 
 
 def test_an_unknown_set_like_no_other_points_at_the_recipe():
