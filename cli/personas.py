@@ -17,6 +17,7 @@ Out = Annotated[
 ]
 # More would scroll past; the rest is in --json.
 _SHOWN = 200
+_GAPS = 20
 
 
 @app.callback(invoke_without_command=True)
@@ -123,6 +124,83 @@ def dedup(
         f"{len(made.personas):,} in {out}",
         markup=False,
     )
+
+
+@app.command()
+def cover(
+    name: Set,
+    topics: Annotated[
+        Path | None, typer.Option(help="The domain: a text file with a topic on each line.", show_default=False)
+    ] = None,
+    seeds: Annotated[
+        Path | None, typer.Option(help="The domain: a recipe, whose seeds are the topics.", show_default=False)
+    ] = None,
+    reach: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="The least cosine at which a persona covers a topic; default: 0.36.", show_default=False
+        ),
+    ] = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="Wanted shares of attributes, in YAML.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A map: .html, .png, .svg or .pdf.", show_default=False)
+    ] = None,
+    embedder: Annotated[
+        str, typer.Option(help="`embedded`, `hashing`, or a sentence-transformers folder.")
+    ] = "embedded",
+    as_json: AsJson = False,
+) -> None:
+    """Say which topics of a domain a set covers, and whom it is made of."""
+    import json
+    from dataclasses import asdict
+
+    from understudy.corpus.readers import read_sources
+    from understudy.errors import PersonaError
+    from understudy.models import open_embedder
+    from understudy.personas import coverage, load_set, maps
+    from understudy.recipe_file import load_recipe
+
+    made = load_set(name)
+    wanted = coverage.targets_in(targets) if targets else None
+    if topics and not seeds:
+        domain = coverage.topics_in(topics)
+    elif seeds and not topics:
+        domain = coverage.topics_of([seed for _, seed in read_sources(load_recipe(seeds))])
+    else:
+        raise PersonaError("say what the domain is", expected="--topics FILE or --seeds RECIPE, one of them")
+    found = coverage.cover(made, domain, open_embedder(embedder), coverage.REACH if reach is None else reach)
+    told = coverage.shares(made, wanted)
+    if out:
+        maps.draw(out, made, found, told)
+    if as_json:
+        near = [
+            {"topic": one.topic.name, "nearest": one.nearest.id, "similarity": one.similarity} for one in found.topics
+        ]
+        figures = {"covered": found.share, "evenness": found.evenness, "idle": [one.id for one in found.idle]}
+        gaps = [one.topic.name for one in found.gaps]
+        typer.echo(json.dumps({**figures, "gaps": gaps, "topics": near, "shares": [asdict(one) for one in told]}))
+        return
+    screen = console()
+    covered = len(found.topics) - len(found.gaps)
+    screen.print(
+        f"{covered:,} of {len(found.topics):,} topics have somebody within {found.reach:g}; "
+        f"evenness {found.evenness:.2f}; {len(found.idle):,} of {len(made.personas):,} personas are near no topic",
+        markup=False,
+    )
+    for one in found.gaps[:_GAPS]:
+        screen.print(f"  gap  {one.similarity:.2f}  {visible(one.topic.name)}", markup=False)
+    if len(found.gaps) > _GAPS:
+        screen.print(f"  and {len(found.gaps) - _GAPS:,} more: --json names them all", style="dim")
+    for share in told:
+        if share.alarm:
+            screen.print(
+                f"  alarm  {share.attribute} {visible(share.value)}: {share.share:.1%}, wanted {share.target:.1%}",
+                markup=False, style="yellow",
+            )  # fmt: skip
+    if out:
+        screen.print(f"map: {out}", markup=False)
 
 
 @app.command()

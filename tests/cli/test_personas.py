@@ -80,3 +80,18 @@ def test_mistakes_are_explained(understudy: Understudy, project: Path, arguments
     said = understudy("personas", *arguments)
     assert said.code == 2 and words in said.err
     assert not list(project.glob("x*"))
+
+
+def test_coverage_of_topics_and_of_seeds_is_told_and_drawn(understudy: Understudy, project: Path) -> None:
+    people = write(project / "few.yaml", "A baker of sourdough bread.", "A judge in Porto.")
+    (project / "topics.txt").write_text("baker of bread\nnuclear physics\n")
+    (project / "wanted.yaml").write_text("place: {Porto: 0.5}\n")
+    base = ["personas", "cover", people, "--embedder", "hashing"]
+    said = understudy(*base, "--topics", project / "topics.txt", "--out", project / "map.html")
+    assert said.code == 0 and "1 of 2 topics have somebody within 0.36" in said.out
+    assert "nuclear physics" in said.out and "<svg" in (project / "map.html").read_text()
+    told = understudy(*base, "--seeds", project / "recipe.yaml", "--targets", project / "wanted.yaml", "--json")
+    found = json.loads(told.out)
+    assert found["topics"] and {"covered", "evenness", "gaps", "idle", "shares"} <= set(found)
+    both = understudy(*base, "--seeds", project / "recipe.yaml", "--topics", project / "topics.txt")
+    assert both.code == 2 and "--topics FILE or --seeds RECIPE" in both.err
