@@ -90,12 +90,11 @@ def dedup(
     import json
 
     from understudy.models import open_embedder
+    from understudy.personas import check_free, load_set, save_set
     from understudy.personas import distinct as take_out
-    from understudy.personas import load_set, save_set
 
     full = load_set(name)
-    if out.exists():
-        save_set(full, out)  # says that it is there
+    check_free(out)
     opened = None if embedder == "none" else open_embedder(embedder)
     screen = console()
     with screen.status("") as status:

@@ -50,7 +50,8 @@ def distinct(
         for number, (kept, match) in sorted(found.items())
     ]
     gone = {one.persona.id for one in removed}
-    passes = [f"words {minhash:g}"] * (minhash is not None)
-    passes += [f"meaning {embedding:g} by {embedder.name}" for _ in (1,) if embedding is not None and embedder]
+    passes = [] if minhash is None else [f"words {minhash:g}"]
+    if embedding is not None and embedder is not None:
+        passes.append(f"meaning {embedding:g} by {embedder.name}")
     made = f"{len(removed)} near-copies taken out ({', '.join(passes)})"
     return full.with_members((one for one in full.personas if one.id not in gone), made), removed

@@ -21,6 +21,7 @@ from understudy.corpus import tables
 from understudy.corpus.storage import storage_errors
 from understudy.errors import PersonaError, SeedError
 from understudy.nouns import ATTRIBUTES, Persona
+from understudy.personas.sheets import CARD
 
 _MEMBERS = "personas.parquet"
 _ROW = pa.schema(
@@ -190,5 +191,4 @@ def _card(path: Path) -> dict[str, str]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PersonaError(f"front matter is not YAML: {error}", where=str(path)) from error
     said = front.get("understudy") if isinstance(front, dict) else None
-    keys = ("name", "description", "license", "domain", "made", "sm")
-    return {key: str(said[key]) for key in keys if key in said} if isinstance(said, dict) else {}
+    return {key: str(said[key]) for key in CARD if key in said} if isinstance(said, dict) else {}

@@ -95,12 +95,21 @@ def save_set(made: PersonaSet, path: Path) -> None:
         PersonaError: when something is there already.
         StorageError: when the disk is full.
     """
-    if path.exists():
-        raise PersonaError("is there already", where=str(path), remedy="give another `--out`, or remove it")
+    check_free(path)
     if path.suffix in {".yaml", ".yml"}:
         sheets.write(path, made.card, made.personas)
     else:
         folders.write(path, made.card, made.personas, made.version)
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a set can be written there without harm.
+
+    Raises:
+        PersonaError: when something is there already.
+    """
+    if path.exists():
+        raise PersonaError("is there already", where=str(path), remedy="give another `--out`, or remove it")
 
 
 def _home() -> Path:
