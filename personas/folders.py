@@ -43,7 +43,7 @@ _COLUMNS = {
     "expertise": ("expertise", "specific domain (top 1 percent)", "skills_and_expertise_list"),
     "source": ("source", "uuid"),
 }
-_PLACE = ("city", "state", "district", "country")
+_PLACE = ("city", "district", "state", "province", "country")
 _AT_ONCE = 10_000
 
 
@@ -169,7 +169,7 @@ def _words(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
     if text.startswith("["):  # a list that was written as text
         text = re.sub(r"[\[\]'\"]", "", text)
-    return "" if text == "None" else " ".join(text.replace("_", " ").split())
+    return "" if text.lower() == "none" else " ".join(text.replace("_", " ").split())
 
 
 def _band(age: object) -> str:

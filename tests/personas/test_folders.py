@@ -39,7 +39,7 @@ def test_persona_hub_is_taken_as_it_is(tmp_path: Path):
     lines = [
         {"persona": "A political analyst for El Salvador.", "general domain (top 1 percent)": "Politics",
          "specific domain (top 1 percent)": "None"},
-        {"persona": "  A   chemist.  "},
+        {"persona": "  A   chemist.  ", "general domain (top 1 percent)": "none"},
         {"persona": "A chemist."},
         {"persona": ""},
     ]  # fmt: skip
