@@ -50,7 +50,7 @@ def measure(way: str, number: int) -> dict[str, Any]:
     texts = personas(number)
     before, began = memory("VmRSS"), time.monotonic()
     if way == "understudy":
-        out = {text: kept for text, (kept, _) in near_copies(texts, _THRESHOLD, None, None).items()}
+        out = {text: one.kept for text, one in near_copies(texts, _THRESHOLD, None, None).items()}
     else:
         out = _plainly(texts)
     seconds = time.monotonic() - began

@@ -9,21 +9,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from understudy.corpus.scratch import Records
 from understudy.dedup.minhash import bands, buckets, jaccard, shingles, signature
-from understudy.dedup.pair import Match
-from understudy.dedup.semantic import BITS, radius, sketch, within
+from understudy.dedup.semantic import BITS, closest, reach, sketch, within
 from understudy.models import Embedder
 
 Watch = Callable[[str, int], None]
 """Told what is being done, and how many texts are done."""
 _CHUNK = 4096
 _EMBED = 256
-_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class NearCopy:
+    """Why a text is left out."""
+
+    kept: int
+    """The number of the text that stays."""
+    by: str
+    """`minhash` or `embedding`."""
+    similarity: float
 
 
 def same_words(texts: Sequence[str], threshold: float, watch: Watch | None = None) -> dict[int, tuple[int, float]]:
@@ -74,7 +83,7 @@ def same_meaning(
     texts: Sequence[str], threshold: float, embedder: Embedder, watch: Watch | None = None
 ) -> dict[int, tuple[int, float]]:
     """The same by the cosine of embeddings."""
-    reach = radius(min(threshold, 1 - 0.5 * 10**-_DIGITS))
+    within_bits = reach(threshold)
     sketches = np.empty((len(texts), BITS // 8), np.uint8)
     vectors = Records(4 * embedder.dimensions)
     stays = np.ones(len(texts), bool)
@@ -84,11 +93,11 @@ def same_meaning(
         vectors.extend(made.tobytes())
         end = start + len(made)
         sketches[start:end] = sketch(made)
-        places, limits = within(reach, sketches[start:end], sketches[:end], threads=0)
+        places, limits = within(within_bits, sketches[start:end], sketches[:end], threads=0)
         for row, text in enumerate(range(start, end)):
             near = np.sort(places[limits[row] : limits[row + 1]])
             near = near[(near < text) & stays[near]]
-            best = _closest(vectors, near, made[row])
+            best = closest(vectors, near, made[row])
             if best and (best[1] > threshold or best[1] == 1):
                 out[text] = best
                 stays[text] = False
@@ -97,31 +106,21 @@ def same_meaning(
     return out
 
 
-def _closest(vectors: Records, places: NDArray[np.int64], vector: NDArray[np.float32]) -> tuple[int, float] | None:
-    if not len(places):
-        return None
-    near = np.frombuffer(b"".join(vectors[place] for place in places.tolist()), np.float32)
-    cosines = np.round(near.reshape(len(places), -1).astype(np.float64) @ vector.astype(np.float64), _DIGITS)
-    top = int(cosines.argmax())
-    return int(places[top]), float(cosines[top])
-
-
 def near_copies(
     texts: Sequence[str],
     minhash: float | None,
     embedding: float | None,
     embedder: Embedder | None,
     watch: Watch | None = None,
-) -> dict[int, tuple[int, Match]]:
+) -> dict[int, NearCopy]:
     """Both passes, MinHash first; either is left out with None.
 
-    Returns, by the number of each text to be left out, the number of the one that stays and how near they are.
+    Returns what is to be left out, by its number in the order of the texts.
     """
     found = same_words(texts, minhash, watch) if minhash is not None else {}
-    out = {text: (other, Match(str(other), "minhash", share)) for text, (other, share) in found.items()}
+    out = {text: NearCopy(kept, "minhash", share) for text, (kept, share) in found.items()}
     if embedding is not None and embedder is not None:
         left = [text for text in range(len(texts)) if text not in out]
         more = same_meaning([texts[text] for text in left], embedding, embedder, watch)
-        out |= {left[text]: (left[other], Match(str(left[other]), "embedding", share))
-                for text, (other, share) in more.items()}  # fmt: skip
+        out |= {left[text]: NearCopy(left[kept], "embedding", share) for text, (kept, share) in more.items()}
     return out

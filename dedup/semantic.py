@@ -36,7 +36,7 @@ class SemanticIndex:
     def __init__(self, threshold: float, embedder: Embedder) -> None:
         self.threshold = threshold
         self.embedder = embedder
-        self._radius = radius(min(threshold, _SAME))
+        self._radius = reach(threshold)
         self._newest = np.empty((_PAGE, BITS // 8), np.uint8)
         self._fresh = 0
         self._pages = Pages(self._newest.shape, np.uint8)
@@ -53,18 +53,10 @@ class SemanticIndex:
 
     def nearest(self, vector: Matrix) -> tuple[str, float] | None:
         """The key and cosine of the closest vector above the threshold; ties go to the earliest."""
-        places = self._proposed(vector)
-        best, score = 0, 0.0
-        for start in range(0, len(places), _BLOCK):
-            block = places[start : start + _BLOCK]
-            near = np.frombuffer(b"".join(self._vectors[place] for place in block.tolist()), dtype=np.float32)
-            # Rounded, so that neither a tie nor the threshold hangs on how many vectors stand in the block.
-            cosines = np.round(near.reshape(len(block), -1).astype(np.float64) @ vector.astype(np.float64), _DIGITS)
-            top = int(cosines.argmax())
-            if cosines[top] > score:
-                best, score = int(block[top]), float(cosines[top])
-        if not (score > self.threshold or score == 1):
+        found = closest(self._vectors, self._proposed(vector), vector)
+        if found is None or not (found[1] > self.threshold or found[1] == 1):
             return None
+        best, score = found
         ((key,),) = self._keys.read("SELECT key FROM keys WHERE place = ?", (best,))
         return key, score
 
@@ -110,6 +102,20 @@ def within(
     return places, limits
 
 
+def closest(vectors: Records, places: NDArray[np.int64], vector: Matrix) -> tuple[int, float] | None:
+    """Which of the vectors at these places, in order, is closest to one, and their cosine; ties go to the first."""
+    best: tuple[int, float] | None = None
+    for start in range(0, len(places), _BLOCK):
+        block = places[start : start + _BLOCK]
+        near = np.frombuffer(b"".join(vectors[place] for place in block.tolist()), dtype=np.float32)
+        # Rounded, so that neither a tie nor the threshold hangs on how many vectors stand in the block.
+        cosines = np.round(near.reshape(len(block), -1).astype(np.float64) @ vector.astype(np.float64), _DIGITS)
+        top = int(cosines.argmax())
+        if best is None or cosines[top] > best[1]:
+            best = int(block[top]), float(cosines[top])
+    return best
+
+
 def sketch(vectors: Matrix) -> NDArray[np.uint8]:
     """On which side of each plane each of (n, dimensions) vectors lies, shape (n, 64): 512 bits."""
     return np.packbits(vectors @ _planes(vectors.shape[1]) > 0, axis=1)
@@ -119,6 +125,11 @@ def sketch(vectors: Matrix) -> NDArray[np.uint8]:
 def _planes(dimensions: int) -> Matrix:
     """Normals of the random planes, shape (dimensions, 512); this generator's stream is frozen for good."""
     return np.random.RandomState(0).standard_normal((dimensions, BITS)).astype(np.float32)
+
+
+def reach(threshold: float) -> int:
+    """The radius within which vectors above a threshold are looked for."""
+    return radius(min(threshold, _SAME))
 
 
 def radius(cosine: float) -> int:

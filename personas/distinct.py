@@ -46,8 +46,7 @@ def distinct(
     ranked = sorted(full.personas, key=lambda persona: persona.id)
     found = near_copies([persona.text for persona in ranked], minhash, embedding, embedder, watch)
     removed = [
-        Removed(ranked[number], ranked[kept], match.by, match.similarity)
-        for number, (kept, match) in sorted(found.items())
+        Removed(ranked[number], ranked[one.kept], one.by, one.similarity) for number, one in sorted(found.items())
     ]
     gone = {one.persona.id for one in removed}
     passes = [] if minhash is None else [f"words {minhash:g}"]
