@@ -53,6 +53,9 @@ class Agent:
     def messages(self, seed: Seed, passage: str | None, *, editor: bool = False, **values: Any) -> Messages:
         """The prompt: system text, seed, passage if it is not the seed itself, then the task."""
         material = f"{seed.content}\n\nRewritten:\n{passage}" if passage else seed.content
+        if shown := self.prompt.shown(values.pop("shape", "zero-shot")):
+            # All seeds share the examples, so they come first.
+            material = f"{shown}\n\nNow for this person:\n{material}" if material else shown
         return self.prompt.render(self.system, material, {"kind": seed.kind, **values}, editor=editor)
 
     async def ask(
@@ -75,8 +78,12 @@ class Agent:
         """
         reply = REPLIES[self.prompt.reply]
         # A refine file's pattern is for what its editor writes, not for the suggestion.
-        pattern = self.prompt.pattern if editor or self.prompt.editor is None else None
-        constraint = Constraint("regex", pattern) if pattern else reply.constraint
+        pattern = self.prompt.form(values.get("granularity", "specific")) if editor or not self.prompt.editor else None
+        marker = self.prompt.marker or ""
+        constraint = reply.constraint
+        if pattern or marker:
+            lead = f"{regex.escape(marker)} " if marker else ""
+            constraint = Constraint("regex", lead + (pattern or r"[\s\S]{12,}"))
         messages = self.messages(seed, passage, editor=editor, **values)
         keys: tuple[str, ...] = ()
         why = kind = ""
@@ -97,7 +104,9 @@ class Agent:
             try:
                 if kind == "loop":
                     raise Mismatch("it repeats itself")
-                value = reply.read(text, call.error == "truncated")
+                if not text.lstrip().startswith(marker):
+                    raise Mismatch(f"it must begin with {marker!r}")
+                value = reply.read(text.lstrip().removeprefix(marker), call.error == "truncated")
                 if pattern and not _has_form(value, pattern):
                     raise Mismatch(f"it must have the form /{pattern}/")
                 return Spoken(value, keys)

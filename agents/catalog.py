@@ -17,9 +17,6 @@ from understudy.nouns import FAMILIES, Family, Kind, address
 from understudy.prompt import Prompt
 from understudy.recipe import Cast, Recipe
 
-# Without these the graph cannot make an example.
-_NEEDED: tuple[Family, ...] = ("instruct", "answer")
-
 
 def shipped() -> Path:
     """The folder of the shipped prompt files."""
@@ -43,13 +40,13 @@ class Catalog:
     def __iter__(self) -> Iterator[Agent]:
         return (agent for family in FAMILIES for agent in self.agents[family])
 
-    def check(self, kinds: AbstractSet[Kind]) -> None:
-        """That every kind of seed can get through the graph.
+    def check(self, kinds: AbstractSet[Kind], needed: tuple[Family, ...]) -> None:
+        """That every kind of seed can get through a graph that needs an agent of each of these families.
 
         Raises:
             PromptError: naming the family and kind without an agent.
         """
-        for family in _NEEDED:
+        for family in needed:
             for kind in sorted(kinds):
                 if not self.of(family, kind):
                     raise PromptError(

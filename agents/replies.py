@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,40 @@ class Judgement(BaseModel):
 
     passes: bool
     reason: str = Field(max_length=120)
+
+
+class Known(BaseModel):
+    """What can be said of a person, each in a few words; empty where nothing can."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: str = Field(max_length=40)
+    domain: str = Field(max_length=40)
+    expertise: str = Field(max_length=60)
+    place: str = Field(max_length=40)
+    age: str = Field(max_length=12)
+
+
+class Argument(BaseModel):
+    """One argument of a tool."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]{0,30}$")
+    type: Literal["string", "number", "integer", "boolean", "array", "object"]
+    description: str = Field(max_length=120)
+
+
+class Tool(BaseModel):
+    """The interface of a tool that a language model can call."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]{0,40}$")
+    description: str = Field(max_length=200)
+    arguments: list[Argument] = Field(max_length=6)
+    returns: str = Field(max_length=120)
+    example: str = Field(max_length=200)
 
 
 class Mismatch(ValueError):
@@ -98,8 +132,10 @@ REPLIES: dict[str, ReplyType] = {
     reply.name: reply
     for reply in (
         ReplyType("PersonaText", ("persona",), _ONE_LINE, _text(4, one_line=True)),
-        ReplyType("Passage", ("transform",), None, _text(12)),
+        ReplyType("Known", ("persona",), Constraint("schema", _schema(Known)), _json(Known)),
+        ReplyType("Passage", ("transform", "instruct"), None, _text(12)),
         ReplyType("Instruction", ("instruct",), _ONE_LINE, _text(4, one_line=True)),
+        ReplyType("Tool", ("instruct",), Constraint("schema", _schema(Tool)), _json(Tool)),
         ReplyType("Answer", ("answer",), None, _text(1)),
         ReplyType("Edit", ("refine",), None, _text(3)),
         ReplyType("Judgement", ("judge",), Constraint("schema", _schema(Judgement)), _json(Judgement)),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import evaluate, graph, init, journal, personas, report, run, traces, train
+from understudy.cli import evaluate, graph, init, journal, people, report, run, traces, train
 
 app = typer.Typer(
     name="understudy",
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init.init)
-app.add_typer(personas.app, name="personas")
+app.add_typer(people.app, name="personas")
 app.command()(run.run)
 app.command()(traces.traces)
 app.command()(report.report)

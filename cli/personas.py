@@ -15,6 +15,13 @@ Out = Annotated[
     Path,
     typer.Option("--out", "-o", help="Where the set goes: a .yaml file, or a folder of Parquet.", show_default=False),
 ]
+EmbedderName = Annotated[str, typer.Option(help="`embedded`, `hashing`, or a sentence-transformers folder.")]
+Reach = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="The least cosine at which a persona covers a topic; default: 0.36.", show_default=False
+    ),
+]
 # More would scroll past; the rest is in --json.
 _SHOWN = 200
 _GAPS = 20
@@ -134,28 +141,21 @@ def cover(
     seeds: Annotated[
         Path | None, typer.Option(help="The domain: a recipe, whose seeds are the topics.", show_default=False)
     ] = None,
-    reach: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="The least cosine at which a persona covers a topic; default: 0.36.", show_default=False
-        ),
-    ] = None,
+    reach: Reach = None,
     targets: Annotated[
         Path | None, typer.Option(help="Wanted shares of attributes, in YAML.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A map: .html, .png, .svg or .pdf.", show_default=False)
     ] = None,
-    embedder: Annotated[
-        str, typer.Option(help="`embedded`, `hashing`, or a sentence-transformers folder.")
-    ] = "embedded",
+    embedder: EmbedderName = "embedded",
     as_json: AsJson = False,
 ) -> None:
     """Say which topics of a domain a set covers, and whom it is made of."""
     import json
     from dataclasses import asdict
 
-    from understudy.corpus.readers import read_sources
+    from understudy.corpus import read_sources
     from understudy.errors import PersonaError
     from understudy.models import open_embedder
     from understudy.personas import coverage, load_set, maps
@@ -255,9 +255,10 @@ def take(
     description: Annotated[str, typer.Option(help="One sentence about the set.")] = "",
 ) -> None:
     """Make a set of anybody's table: Persona Hub's JSONL and Nemotron-Personas' Parquet as they are."""
-    from understudy.personas import PersonaSet, folders, save_set
+    from understudy.corpus import persona_folders
+    from understudy.personas import PersonaSet, save_set
 
-    members, told = folders.take(file)
+    members, told = persona_folders.take(file)
     made = f"imported from {file.name}"
     save_set(PersonaSet(name or out.stem, description, license, members, domain, made), out)
     why = {"twins": "that stood there before", "empty": "without a text"}

@@ -31,7 +31,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
         kinds[seed.kind] += 1
         per_source[index] += 1
         lengths.append(seed.meta["tokens"])
-    catalog.check(set(kinds))  # type: ignore[arg-type]
+    catalog.check(set(kinds), ("instruct", "answer"))  # type: ignore[arg-type]
 
     table = plain_table("seeds from", "kind", "seeds", "left aside", words=2)
     for index, source in enumerate(recipe.seeds):

@@ -52,12 +52,27 @@ def run(
     from understudy.graphs import run as generate
 
     console().print(f"[bold]{loaded.name}[/]: {loaded.accept} accepted examples into {folder}")
-    with _Watch(yes) as watch:
+    with Watch(yes) as watch:
         outcome = generate(loaded, folder, watch, watch.ask, reuse or ())
     again = ["understudy", "run", str(recipe), *(["--out", str(out)] if out else [])]
     again += [word for path in reuse or () for word in ("--reuse", str(path))]
     again += [word for setting in settings or () for word in ("--set", setting)]
-    _summary(loaded, outcome, shlex.join(again))
+    steps = [f"understudy report {folder}", f"understudy traces {folder}"]
+    if outcome.books.drafts["accepted"]:
+        steps.append(f"understudy train {folder} --out vm")
+    conclude(loaded, outcome, shlex.join(again), steps)
+
+
+def conclude(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> None:
+    """Show how a run ended, and exit accordingly.
+
+    Args:
+        recipe: what was run.
+        outcome: how it ended.
+        again: the command that goes on with it.
+        steps: commands to try next.
+    """
+    _summary(recipe, outcome, again, steps)
     if outcome.ended == "interrupted":
         raise typer.Exit(130)
     if outcome.ended == "disk":
@@ -66,18 +81,19 @@ def run(
         raise typer.Exit(5)
 
 
-class _Watch:
+class Watch:
     """Shows progress: a live line in a terminal, else a plain line now and then."""
 
-    def __init__(self, yes: bool) -> None:
+    def __init__(self, yes: bool, *, whole_plan: bool = False) -> None:
         from rich.live import Live
 
         self._yes = yes
+        self._whole_plan = whole_plan
         self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._last = time.monotonic()
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -98,7 +114,7 @@ class _Watch:
         """Show the forecast; in a terminal, ask whether to go on."""
         if self._console.is_terminal:
             self._live.stop()
-        for text in foretold(told):
+        for text in foretold(told, whole_plan=self._whole_plan):
             self._console.print(text)
         if self._yes or not (self._console.is_terminal and sys.stdin.isatty()):
             return True
@@ -107,21 +123,24 @@ class _Watch:
         return agreed
 
 
-def foretold(told: Forecast) -> list[str]:
-    """A forecast in words, each figure with its 90 % interval."""
+def foretold(told: Forecast, *, whole_plan: bool = False) -> list[str]:
+    """A forecast in words, each figure with its 90 % interval; of a run whose goal is to go through its whole plan."""
 
     def span(range: Range, form: Callable[[float], str]) -> str:
         return f"{form(range.middle)} ({form(range.low)} to {form(range.high)})"
 
     whole = "{:,.0f}".format
+    takes = f"{span(told.drafts, whole)} drafts, {span(told.tokens, whole)} tokens, {span(told.seconds, clock)}"
     lines = [
         f"After {told.pilot} drafts, {span(told.acceptance, '{:.0%}'.format)} are expected to be accepted. "
         f"For {told.accept:,} that makes",
-        f"  {span(told.drafts, whole)} drafts, {span(told.tokens, whole)} tokens, {span(told.seconds, clock)}",
+        f"  {takes}",
     ]
+    if whole_plan:
+        lines = [f"After {told.pilot} drafts, the whole plan is expected to take", f"  {takes}"]
     if told.money.high:
         lines.append(f"  {span(told.money, '{:,.4g}'.format)} in money")
-    if told.within_plan < 0.95:
+    if told.within_plan < 0.95 and not whole_plan:
         lines.append(
             f"  [yellow]The plan's drafts suffice with a chance of {told.within_plan:.0%}: raise `draws_per_seed`.[/]"
         )
@@ -141,7 +160,7 @@ def line(progress: Progress) -> str:
     )
 
 
-def _summary(recipe: Recipe, outcome: Outcome, again: str) -> None:
+def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> None:
     from rich.markup import escape
 
     screen = console()
@@ -172,9 +191,6 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str) -> None:
     }
     if outcome.ended in more:
         screen.print(f"{more[outcome.ended]}\n  [bold]{escape(again)}[/]", soft_wrap=True)
-    steps = [f"understudy report {outcome.folder}", f"understudy traces {outcome.folder}"]
-    if books.drafts["accepted"]:
-        steps.append(f"understudy train {outcome.folder} --out vm")
     screen.print("\nNext:\n  " + "\n  ".join(map(escape, steps)), soft_wrap=True)
 
 

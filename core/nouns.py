@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 Family = Literal["persona", "transform", "instruct", "refine", "answer", "judge"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-Kind = Literal["text", "table", "code", "dialogue"]
-ExampleKind = Literal["chat", "preference", "steps", "pair", "row"]
+Kind = Literal["text", "table", "code", "dialogue", "persona", "topic"]
+ExampleKind = Literal["chat", "preference", "steps", "pair", "row", "persona"]
 Status = Literal["accepted", "rejected", "duplicate", "failed"]
 Messages = tuple[dict[str, str], ...]
 
@@ -31,7 +31,7 @@ def address(*parts: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What the SM starts from: a passage, a few table rows, or a piece of code."""
+    """What the SM starts from: a passage, a few table rows, a piece of code, a person, or the name of a topic."""
 
     id: str
     kind: Kind
@@ -40,7 +40,8 @@ class Seed:
     source: str
     """Where it was read: file, and line, row or page."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """`license`, `tokens`, and by kind `headings`, `rows` with `columns`, or `language` and `symbol`."""
+    """`license`, `tokens`, and by kind `headings`, `rows` with `columns`, `language` and `symbol`, or `persona`: the
+    fields of a `Persona`."""
 
     @classmethod
     def of(cls, kind: Kind, content: str, source: str, *, occurrence: int = 0, **meta: Any) -> Seed:
@@ -121,7 +122,7 @@ class Example:
     id: str
     kind: ExampleKind
     payload: dict[str, Any]
-    """For `chat`: `messages`, in the standard role/content form."""
+    """`messages`, in the standard role/content form; of a `persona`, its text as the assistant's."""
     seed: str
     draw: int
     """Which draw of its seed this is, from 0."""

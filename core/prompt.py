@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jinja2
 import regex
@@ -23,13 +23,18 @@ from understudy.nouns import Family, Kind, Messages, address
 
 # The closed set of names a template may use, by the point of a seed's life at which they exist.
 VARIABLES: dict[str, frozenset[str]] = {
-    "persona": frozenset({"kind"}),
+    "persona": frozenset({"kind", "granularity", "relation"}),
     "transform": frozenset({"kind", "persona"}),
     "instruct": frozenset({"kind", "persona"}),
     "answer": frozenset({"kind", "persona", "instruction"}),
     "refine": frozenset({"kind", "persona", "instruction", "answer", "suggestion"}),
     "judge": frozenset({"kind", "persona", "instruction", "answer"}),
 }
+
+Granularity = Literal["broad", "specific", "detailed"]
+Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
+# Keys that came after the first release: a file without them has the version that it always had.
+_LATER = ("marker", "request", "examples")
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 
@@ -45,6 +50,17 @@ class Sampling(BaseModel):
     repetition_penalty: float = Field(1.0, ge=1, le=2)
 
 
+class Shown(BaseModel):
+    """An example of what an agent is to write."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    persona: str | None = None
+    """Whose it is; shown in the shape `persona-few-shot`."""
+    text: str
+    """Without the marker."""
+
+
 class Prompt(BaseModel):
     """An agent's prompt file, checked: `name`, `family`, `kinds`, `reply`, `sampling` and the task."""
 
@@ -58,12 +74,19 @@ class Prompt(BaseModel):
     """Seed kinds it can work on."""
     reply: str
     """Name of the reply type in `understudy.agents.replies`."""
-    pattern: str | None = None
+    pattern: str | dict[Granularity, str] | None = None
     """A regular expression that the whole reply must match; of a refine pair, the editor's. It holds decoding
-    where the engine can, which makes a small SM ask questions; elsewhere a reply that misses it is re-asked."""
+    where the engine can, which makes a small SM ask questions; elsewhere a reply that misses it is re-asked.
+    Of a persona agent it may be one for each granularity."""
+    marker: str | None = None
+    """What the reply must begin with, such as `Math problem:`; it is taken off."""
     sampling: Sampling = Sampling()
     attach: bool = False
     """Instruct agents: the instruction refers to the seed, so the example carries the seed as context."""
+    request: str | None = None
+    """Instruct agents: a template of what the user is to have said, when the reply is the answer already."""
+    examples: tuple[Shown, ...] = ()
+    """Instruct agents: what to show in the shapes `few-shot` and `persona-few-shot`."""
     edits: Literal["instruction", "answer"] | None = None
     """Refine pairs: what the editor rewrites."""
     source: str | None = None
@@ -114,17 +137,28 @@ class Prompt(BaseModel):
                 where=f"{self.file}: family",
                 expected="`edits: instruction` or `edits: answer`, and a second template after `--- editor ---`",
             )
+        by_granularity = self.pattern if isinstance(self.pattern, dict) else {}
+        if by_granularity and (self.family != "persona" or len(by_granularity) < len(get_args(Granularity))):
+            raise PromptError(
+                "patterns by granularity",
+                where=f"{self.file}: pattern",
+                expected=f"one each for {', '.join(get_args(Granularity))}, of a persona agent",
+            )
+        if (self.request or self.examples) and self.family != "instruct":
+            raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples")
         try:
-            regex.compile(self.pattern or "")
+            for pattern in by_granularity.values() or [self.pattern or ""]:
+                regex.compile(pattern)
         except regex.error as error:
             raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: pattern") from error
         allowed = VARIABLES[self.family]
-        for label, body in (("task", self.task), ("editor", self.editor or "")):
+        for label, body in (("task", self.task), ("editor", self.editor or ""), ("request", self.request or "")):
             try:
                 used = meta.find_undeclared_variables(_ENV.parse(body))
             except jinja2.TemplateSyntaxError as error:
                 raise PromptError(f"{label}: {error.message}", where=f"{self.file}:{error.lineno}") from error
             permitted = allowed - {"suggestion"} if label == "task" else allowed
+            permitted = permitted & {"kind", "persona"} if label == "request" else permitted
             if used - permitted:
                 raise PromptError(
                     f"{label} uses {sorted(used - permitted)}",
@@ -135,7 +169,38 @@ class Prompt(BaseModel):
     @property
     def version(self) -> str:
         """Hash of everything in the file that changes a reply."""
-        return address(self.model_dump(exclude={"summary", "source", "file"}))
+        body = self.model_dump(mode="json", exclude={"summary", "source", "file"})
+        return address({key: value for key, value in body.items() if key not in _LATER or value})
+
+    def form(self, granularity: Granularity = "specific") -> str | None:
+        """The expression that a reply must match, without the marker; where there are several, by granularity."""
+        return self.pattern[granularity] if isinstance(self.pattern, dict) else self.pattern
+
+    def shown(self, shape: Shape) -> str:
+        """The examples, laid out in a shape.
+
+        Raises:
+            PromptError: when there are none, or one lacks the persona that is to be shown with it.
+        """
+        if shape == "zero-shot":
+            return ""
+        if not self.examples:
+            raise PromptError(
+                "has no examples", where=f"{self.file}: examples", remedy="add some, or `shape: zero-shot`"
+            )
+        parts = ["Examples of what is wanted:"]
+        for number, one in enumerate(self.examples, start=1):
+            text = f"{self.marker} {one.text}" if self.marker else one.text
+            if shape == "persona-few-shot":
+                if not one.persona:
+                    raise PromptError(
+                        "no persona",
+                        where=f"{self.file}: examples.{number}",
+                        remedy="write whose it is, or `shape: few-shot`",
+                    )
+                text = f"The person: {one.persona}\n{text}"
+            parts.append(text.strip())
+        return "\n\n".join(parts)
 
     def render(self, system: str, material: str, values: dict[str, Any], *, editor: bool = False) -> Messages:
         """The messages for one call: shared system text, then the seed and its passage, then the task.
@@ -148,7 +213,12 @@ class Prompt(BaseModel):
             task = _template(body).render(values)
         except Exception as error:  # a template raises whatever its expressions raise
             raise PromptError(f"does not render: {error}", where=self.file) from error
-        return ({"role": "system", "content": system}, {"role": "user", "content": f"{material}\n\n{task}"})
+        content = f"{material}\n\n{task}" if material else task
+        return ({"role": "system", "content": system}, {"role": "user", "content": content})
+
+    def asked(self, **values: Any) -> str:
+        """What the user is to have said, of an agent whose reply is the answer."""
+        return str(_template(self.request or "").render(values))
 
 
 @cache

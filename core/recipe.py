@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from understudy.nouns import FAMILIES, address
+from understudy.prompt import Granularity, Shape
 
 
 class Strict(BaseModel):
@@ -26,9 +27,9 @@ class Source(Strict):
 
     path: str
     """File or folder, relative to the recipe."""
-    kind: Literal["auto", "text", "table", "code"] = "auto"
+    kind: Literal["auto", "text", "table", "code", "persona"] = "auto"
     """`auto` goes by file name: .md .txt .html .pdf are text; .csv .jsonl .parquet and dataset folders are tables
-    (or text, with `text_field`); source files are code."""
+    (or text, with `text_field`); source files are code. `persona` reads a persona set: each person is a seed."""
     text_field: str | None = None
     """For .csv, .jsonl, .parquet and dataset folders: the column that holds a document; each row is then a text
     seed."""
@@ -268,6 +269,13 @@ class Personas(Strict):
     """A shipped set's name, or the path of a set, a YAML file or a folder; null for none."""
     inferred: float = Field(0.5, ge=0, le=1)
     """Share of drafts whose persona is inferred from the seed by a persona agent; the others draw from the set."""
+    granularity: Granularity = "specific"
+    """How much an inferred persona says: a profession, what the person wants as well, or why they want it too."""
+    draw: Literal["uniform", "relevance", "spread"] = "uniform"
+    """Who is drawn from the set: anybody; those nearest to the seed in meaning (by `dedup.embedder`), the nearest in
+    its first draw; or everybody once before anybody is drawn twice."""
+    shape: Shape = "zero-shot"
+    """Of seeds that are personas: whether the agents are shown examples, and whose each of them is."""
 
 
 class Cast(Strict):
@@ -362,6 +370,10 @@ _SERVING = (
 )  # fmt: skip
 
 
+# Keys of `personas` that came after the first release, with what was done before there were any.
+_LATER = {"granularity": "specific", "draw": "uniform", "shape": "zero-shot"}
+
+
 def _misplaced(at: tuple[str | int, ...], got: str, expected: str) -> PydanticCustomError:
     """An error that only the whole recipe shows, but that stands at one place in it."""
     known = {"at": at, "got": got, "expected": expected, "place": ".".join(map(str, at))}
@@ -451,6 +463,9 @@ class Recipe(Strict):
         body = self.model_dump(
             mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
         )
+        for key, later in _LATER.items():
+            if body["personas"][key] == later:
+                del body["personas"][key]
         body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
 

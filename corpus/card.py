@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from huggingface_hub import DatasetCardData
 
@@ -14,35 +15,24 @@ from understudy.corpus.folder import RunFolder
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float] | None = None) -> None:
-    """Write README.md, recipe.json and report.json."""
+def write(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> None:
+    """Write README.md, recipe.json and report.json of a corpus."""
+    write_report(folder, books, model, measures)
+    folder.write_text("README.md", text(folder, books, model, measures))
+
+
+def write_report(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> None:
+    """Write what every run folder has, whatever was made in it: recipe.json and report.json."""
     folder.write_text("recipe.json", folder.recipe.model_dump_json(indent=2) + "\n")
-    report = {"accounting": books.as_dict(), "measures": measures or {}, "sm": model, "digest": folder.digest}
+    report = {"accounting": books.as_dict(), "measures": measures, "sm": model, "digest": folder.digest}
     folder.write_text("report.json", json.dumps(report, indent=2) + "\n")
-    folder.write_text("README.md", text(folder, books, model, measures or {}))
 
 
 def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> str:
     """The card as Markdown with the front matter that `load_dataset` and the Hub read."""
     recipe = folder.recipe
     accepted = books.drafts["accepted"]
-    configs = []
-    for home, config in (
-        ("data", "default"),
-        ("rejected", "rejected"),
-        ("duplicates", "duplicates"),
-        ("failed", "failed"),
-    ):
-        splits = {"train": "train-", "test": "test-"} if home == "data" else {"train": ""}
-        listed = [
-            {"split": split, "path": f"{home}/{stem}*.parquet"}
-            for split, stem in splits.items()
-            if folder.ledger.files(f"{home}/{stem}")
-        ]
-        if listed:
-            configs.append(
-                {"config_name": config, "data_files": listed} | ({"default": True} if home == "data" else {})
-            )
+    configs = drafts(folder, "default")
     front = DatasetCardData(
         license=recipe.license,
         pretty_name=recipe.name,
@@ -58,15 +48,8 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         f"{accepted} synthetic examples written by `{model}`, made with Understudy {__version__}. Each row names its "
         "seed (`seed_id`, `source`), its persona, the agents that made it (`path`), the calls behind it (`calls`), "
         "what every verifier said (`verdicts`) and the SM tokens it took (`sm_tokens`).",
-        "## Accounting",
-        _table(["", "count"], [[f"seeds {k}", v] for k, v in books.seeds.items()]
-               + [[f"drafts {k}", v] for k, v in books.drafts.items()]
-               + [["SM tokens", books.tokens], ["cost", f"{books.cost:.4f}"]]),
-    ]  # fmt: skip
-    if accepted:
-        sections.append(f"That is {books.tokens / accepted:,.0f} SM tokens for each accepted example.")
-    if books.reasons:
-        sections += ["Drafts that were not accepted:", _table(["reason", "drafts"], sorted(books.reasons.items()))]
+        *accounting(books),
+    ]
     if measures:
         sections += ["## Measures", _table(["measure", "value"], [[k, f"{v:.4g}"] for k, v in measures.items()])]
     sections += [
@@ -83,6 +66,35 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         "and terms of use apply as well.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def drafts(folder: RunFolder, accepted: str) -> list[dict[str, Any]]:
+    """The files of drafts as `load_dataset` finds them, by status; the accepted ones under the name that is given."""
+    out: list[dict[str, Any]] = []
+    for home, config in (("data", accepted), *((home, home) for home in ("rejected", "duplicates", "failed"))):
+        splits = {"train": "train-", "test": "test-"} if home == "data" else {"train": ""}
+        listed = [
+            {"split": split, "path": f"{home}/{stem}*.parquet"}
+            for split, stem in splits.items()
+            if folder.ledger.files(f"{home}/{stem}")
+        ]
+        if listed:
+            default = {"default": True} if config == "default" else {}
+            out.append({"config_name": config, "data_files": listed} | default)
+    return out
+
+
+def accounting(books: Accounting) -> list[str]:
+    """Where seeds, drafts and tokens went, as sections of a card."""
+    counts = [[f"seeds {state}", count] for state, count in books.seeds.items()]
+    counts += [[f"drafts {status}", count] for status, count in books.drafts.items()]
+    sections = ["## Accounting"]
+    sections.append(_table(["", "count"], [*counts, ["SM tokens", books.tokens], ["cost", f"{books.cost:.4f}"]]))
+    if accepted := books.drafts["accepted"]:
+        sections.append(f"That is {books.tokens / accepted:,.0f} SM tokens for each that was accepted.")
+    if books.reasons:
+        sections += ["Drafts that were not accepted:", _table(["reason", "drafts"], sorted(books.reasons.items()))]
+    return sections
 
 
 def _table(header: list[str], body: Sequence[Sequence[object]]) -> str:

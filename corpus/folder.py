@@ -24,7 +24,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,17 @@ class RunFolder:
         """The kinds of seed that the run has."""
 
     @classmethod
-    def start(cls, path: Path, recipe: Recipe, plan_version: str, facts: dict[str, str] | None = None) -> RunFolder:
-        """Open the folder to run in it: a new one is filled with the recipe's seeds, an old one resumed.
+    def start(
+        cls,
+        path: Path,
+        recipe: Recipe,
+        plan_version: str,
+        facts: dict[str, str] | None = None,
+        given: Iterable[tuple[int, Seed]] | None = None,
+    ) -> RunFolder:
+        """Open the folder to run in it: a new one is filled with the seeds, an old one resumed.
+
+        `given` are seeds to take instead of the recipe's.
 
         `facts` are for later runs: how signatures and embeddings are made (`index`), what the keys of calls say of
         the SMs (`engines`).
@@ -102,7 +111,7 @@ class RunFolder:
                     **(facts or {}),
                 }
                 with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
-                    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
+                    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in given or read_sources(recipe))
                     placed, kinds = seeds.place(building, shuffled, recipe.test_share)
                     ledger.enter(placed)
                     ledger.set_meta(kinds=json.dumps(kinds))

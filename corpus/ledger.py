@@ -307,6 +307,11 @@ class Ledger:
         found = self._db.execute(query, (*ends, *statuses, limit))
         return [(id.lower(), STATUSES[code], reason) for id, code, reason in found]
 
+    def status(self, turn: int) -> Status | None:
+        """What became of the draft of a turn; None if none is committed for it."""
+        row = self._reader.execute("SELECT status FROM drafts WHERE turn = ?", (turn,)).fetchone()
+        return None if row is None else STATUSES[row[0]]
+
     def draft_id(self, turn: int) -> str:
         """The id of the draft that was committed for a turn.
 

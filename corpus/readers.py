@@ -7,10 +7,11 @@ the run before it starts, with its name and line. Files of no known kind are rep
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from understudy.corpus import code, documents, tables
+from understudy.corpus import code, documents, persona_folders, persona_sheets, tables
 from understudy.corpus.scratch import Database
 from understudy.corpus.tokens import count_tokens
 from understudy.errors import SeedError
@@ -19,6 +20,7 @@ from understudy.recipe import Recipe, Source
 
 DOCUMENTS = frozenset({".md", ".markdown", ".txt", ".rst", ".html", ".htm", ".pdf"})
 TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow"})
+_SHEETS = frozenset({".yaml", ".yml"})
 _BINARY = frozenset({".pdf", ".parquet", ".arrow"})
 
 
@@ -88,6 +90,8 @@ def files(source: Source, path: Path) -> list[Path]:
                 remedy="correct `kind` in the recipe, or rename the file",
             )
         return [path]
+    if source.kind == "persona" and (members := path / persona_folders.MEMBERS).is_file():
+        return [members]
     if tables.is_dataset_folder(path):
         return tables.dataset_files(path)
     return [file for file in _visible(path) if file.suffix.lower() in _suffixes(source)]
@@ -110,22 +114,30 @@ def _visible(path: Path) -> list[Path]:
 
 def _suffixes(source: Source) -> frozenset[str]:
     by_kind = {"text": DOCUMENTS | (TABLES if source.text_field else frozenset()), "table": TABLES,
-               "code": frozenset(code.LANGUAGES)}  # fmt: skip
+               "code": frozenset(code.LANGUAGES), "persona": _SHEETS | TABLES}  # fmt: skip
     return by_kind.get(source.kind, DOCUMENTS | TABLES | frozenset(code.LANGUAGES))
 
 
 def _read(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
     """One file's seeds as (kind, content, place, meta)."""
     suffix = file.suffix.lower()
-    if suffix in TABLES:
+    if source.kind == "persona":
+        members = persona_sheets.read(file)[1] if suffix in _SHEETS else persona_folders.take(file)[0]
+        for number, persona in enumerate(members, start=1):
+            yield (
+                "persona",
+                persona.text,
+                str(number),
+                {"persona": asdict(persona), "tokens": count_tokens(persona.text)},
+            )
+    elif suffix in TABLES:
         yield from (_row_documents if source.text_field else _row_groups)(source, file)
-        return
-    text = None if suffix in _BINARY else _decode(file)
-    if suffix in code.LANGUAGES and source.kind != "text":
+    elif suffix in code.LANGUAGES and source.kind != "text":
         language = code.LANGUAGES[suffix]
-        for line, piece, symbol in code.pieces(text or "", language, source.chunk_tokens):
+        for line, piece, symbol in code.pieces(_decode(file), language, source.chunk_tokens):
             yield "code", piece, str(line), {"language": language, "symbol": symbol, "tokens": count_tokens(piece)}
     else:
+        text = None if suffix in _BINARY else _decode(file)
         for chunk in documents.chunks(file, text, source.chunk_tokens):
             yield "text", chunk.text, chunk.place, {"headings": list(chunk.headings), "tokens": chunk.tokens}
 

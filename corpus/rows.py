@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from understudy.corpus.ledger import NO_SHARD, File
 from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
-from understudy.nouns import Call, Example, Persona, Seed, Verdict
+from understudy.nouns import ATTRIBUTES, Call, Example, Persona, Seed, Verdict
 
 _TEXTS = pa.list_(pa.string())
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -46,6 +46,8 @@ EXAMPLE = pa.schema(
                     ("parent", pa.string()),
                     ("relation", pa.string()),
                     ("hop", pa.int32()),
+                    ("source", pa.string()),
+                    ("attributes", pa.struct([(name, pa.string()) for name in ATTRIBUTES])),
                 ]
             ),
         ),
@@ -196,7 +198,7 @@ def example(row: dict[str, Any]) -> Example:
         payload={"messages": row["messages"]} if row["messages"] else {},
         seed=row["seed_id"],
         draw=row["draw"],
-        persona=Persona(**persona) if persona else None,
+        persona=_persona(persona) if persona else None,
         parents=tuple(row["parents"]),
         path=tuple(row["path"]),
         calls=tuple(row["calls"]),
@@ -205,6 +207,11 @@ def example(row: dict[str, Any]) -> Example:
         status=row["status"],
         reason=row["reason"],
     )
+
+
+def _persona(row: dict[str, Any]) -> Persona:
+    known = row.get("attributes") or {}  # rows of earlier versions have none
+    return Persona(**row | {"attributes": {name: value for name, value in known.items() if value is not None}})
 
 
 def call_row(call: Call) -> dict[str, Any]:
@@ -320,8 +327,17 @@ def _as_now(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an earlier version under the present schema: what is kept in another way now is null."""
     if table.schema.equals(schema):
         return table
-    known = {field.name for field in table.schema if field in list(schema)}
-    return pa.table([table[f.name] if f.name in known else pa.nulls(len(table), f.type) for f in schema], schema)
+    known = {field.name: field.type for field in table.schema}
+
+    def column(field: pa.Field) -> pa.ChunkedArray | pa.Array:
+        was = known.get(field.name)
+        if was == field.type:
+            return table[field.name]
+        if was is not None and pa.types.is_struct(was) and pa.types.is_struct(field.type):
+            return table[field.name].cast(field.type)
+        return pa.nulls(len(table), field.type)
+
+    return pa.table([column(field) for field in schema], schema)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

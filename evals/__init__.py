@@ -5,15 +5,26 @@ A rule is a plain function in the tuple `RULES`; adding one is one function, one
 
 from understudy.evals.diversity import measures
 from understudy.evals.interval import Interval, paired_bootstrap
-from understudy.evals.rules import INSTRUCTION_RULES, RULES, Pair, faithful_passage, quality, verdicts
+from understudy.evals.rules import (
+    INSTRUCTION_RULES,
+    PERSONA_RULES,
+    RULES,
+    Pair,
+    faithful_passage,
+    on_topic,
+    quality,
+    verdicts,
+)
 
 __all__ = [
     "INSTRUCTION_RULES",
+    "PERSONA_RULES",
     "RULES",
     "Interval",
     "Pair",
     "faithful_passage",
     "measures",
+    "on_topic",
     "paired_bootstrap",
     "quality",
     "verdicts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,8 @@ from understudy.dedup.minhash import SCHEME
 from understudy.models import Embedder
 from understudy.recipe import Recipe
 
+_AT_ONCE = 256
+
 
 def scheme(embedder: Embedder | None) -> str:
     """What makes stored signatures and embeddings comparable."""
@@ -20,9 +22,22 @@ def scheme(embedder: Embedder | None) -> str:
 
 
 def fill(
-    index: PairIndex, stage: str, tables: Iterator[pa.Table], recipe: Recipe, embedder: Embedder | None
+    index: PairIndex,
+    stage: str,
+    tables: Iterator[pa.Table],
+    recipe: Recipe,
+    embedder: Embedder | None,
+    known: Sequence[tuple[str, str]] = (),
 ) -> Iterator[None]:
-    """Enter earlier corpora into an index, then its stage of what earlier sittings left; a step at a time."""
+    """Enter earlier corpora into an index, then its stage of what earlier sittings left; a step at a time.
+
+    `known` are further texts that count as taken, by their keys.
+    """
+    for start in range(0, len(known), _AT_ONCE):
+        keys, texts = zip(*known[start : start + _AT_ONCE], strict=True)
+        nothing = pa.nulls(len(keys), pa.binary())
+        index.restore(pa.table({"example": keys, "text": texts, "signature": nothing, "embedding": nothing}))
+        yield
     for name in recipe.dedup.against:
         with RunFolder.read(recipe.path(name)) as earlier:
             comparable = earlier.ledger.meta("index") == scheme(embedder)

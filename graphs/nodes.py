@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import wraps
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from understudy.agents import Agent, Judgement, Spoken, Unusable
 from understudy.errors import EngineRefused
 from understudy.evals import INSTRUCTION_RULES, Pair, faithful_passage, quality, verdicts
 from understudy.graphs.state import Context, Draft, State
-from understudy.nouns import Example, Persona, Verdict
+from understudy.nouns import Example, ExampleKind, Persona, Verdict
 
 Update = dict[str, Any]
 
@@ -40,10 +41,13 @@ def counted(node: Node) -> Node:
     return guarded
 
 
-async def _ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
+async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
+    """One typed reply in a draft."""
     calls = state.get("calls", ())
     persona = state.get("persona")
-    if agent.prompt.family != "persona":
+    if agent.prompt.family == "persona":
+        values["granularity"] = runtime.context.recipe.personas.granularity
+    else:
         values["persona"] = persona.text if persona else ""
     return await agent.ask(
         runtime.context.caller,
@@ -63,20 +67,22 @@ def _paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
 
 @counted
 async def persona(state: State, runtime: Runtime[Context]) -> Update:
-    """Infer a persona from the seed, or draw one from the set."""
-    context = runtime.context
+    """Infer a persona from the seed, or draw one from the set; a seed that is a persona speaks for itself."""
+    context, seed = runtime.context, state["seed"]
+    if seed.kind == "persona":
+        return {"persona": Persona(**seed.meta["persona"])}
     rng = context.rng(state, "persona")
-    able = context.catalog.of("persona", state["seed"].kind)
-    members = context.personas.personas if context.personas else ()
-    share = context.recipe.personas.inferred if members else 1.0
+    able = context.catalog.of("persona", seed.kind)
+    share = context.recipe.personas.inferred if context.personas else 1.0
     if able and rng.random() < share:
         agent = rng.choice(able)
-        said = await _ask(state, runtime, agent)
-        return {"persona": Persona.of(said.value), "path": (agent.name,), "calls": said.calls}
-    if not members:
+        said = await ask(state, runtime, agent)
+        return {"persona": Persona.of(said.value, source=seed.id), "path": (agent.name,), "calls": said.calls}
+    if context.personas is None:
         return {"persona": None}
-    name = context.personas.name if context.personas else ""
-    return {"persona": rng.choice(members), "path": (f"persona-set/{name}",)}
+    # Embedding a seed takes milliseconds of CPU; off the loop, so that replies keep flowing.
+    drawn = await asyncio.to_thread(context.personas.pick, seed, state["draw"], state["turn"], rng)
+    return {"persona": drawn, "path": (f"persona-set/{context.personas.members.name}",)}
 
 
 @counted
@@ -86,27 +92,35 @@ async def transform(state: State, runtime: Runtime[Context]) -> Update:
     chosen = runtime.context.rng(state, "transform").choice([None, *agents])
     if chosen is None:
         return {"passage": None, "path": ("transform/identity",)}
-    said = await _ask(state, runtime, chosen)
+    said = await ask(state, runtime, chosen)
     update: Update = {"passage": said.value, "path": (chosen.name,), "calls": said.calls}
     verdict = faithful_passage(said.value, state["seed"].content, runtime.context.recipe.verify)
-    return update | (_rejected((verdict,)) if verdict and not verdict.passed else {})
+    return update | (rejected((verdict,)) if verdict and not verdict.passed else {})
 
 
 @counted
 async def instruct(state: State, runtime: Runtime[Context]) -> Update:
     """Write one instruction about the material."""
-    agents = runtime.context.catalog.of("instruct", state["seed"].kind)
-    agent = runtime.context.rng(state, "instruct").choice(agents)
-    said = await _ask(state, runtime, agent)
-    update: Update = {"instruction": said.value, "asked_by": agent, "path": (agent.name,), "calls": said.calls}
+    context = runtime.context
+    agents = context.catalog.of("instruct", state["seed"].kind)
+    agent = context.rng(state, "instruct").choice(agents)
+    said = await ask(state, runtime, agent, shape=context.recipe.personas.shape)
+    update: Update = {"asked_by": agent, "path": (agent.name,), "calls": said.calls}
+    if agent.prompt.request is not None:  # the reply is the answer already
+        persona = state.get("persona")
+        asked = agent.prompt.asked(kind=state["seed"].kind, persona=persona.text if persona else "")
+        update |= {"instruction": asked, "answer": _written(said.value), "round": 0, "improved": True}
+        whole: State = {**state, **update}  # type: ignore[typeddict-item]
+        return update | {"draft": draft_of(whole, runtime, update["answer"])}
+    update["instruction"] = said.value
     pair = _pair({**state, "asked_by": agent}, said.value, "")
-    found = verdicts(pair, runtime.context.recipe.verify, INSTRUCTION_RULES)
-    return update | (_rejected(found) if not all(verdict.passed for verdict in found) else {})
+    found = verdicts(pair, context.limits(state), INSTRUCTION_RULES)
+    return update | (rejected(found) if not all(verdict.passed for verdict in found) else {})
 
 
 async def gate(state: State, runtime: Runtime[Context]) -> Update:
     """Meet near-duplicates before anything more is paid for them."""
-    match = await runtime.context.gate.admit(state["turn"], state["instruction"])
+    match = await runtime.context.gate.admit(state["turn"], runtime.context.compared(state))
     if match is None:
         return {}
     how = "same words" if match.by == "minhash" else "same meaning"
@@ -123,7 +137,7 @@ async def answer(state: State, runtime: Runtime[Context]) -> Update:
     agents = runtime.context.catalog.of("answer", state["seed"].kind)
     agent = runtime.context.rng(state, "answer").choice(agents)
     try:
-        said = await _ask(state, runtime, agent, instruction=state["instruction"])
+        said = await ask(state, runtime, agent, instruction=state["instruction"])
     except (Unusable, EngineRefused) as error:
         if "draft" in state:  # the edited instruction found no answer; the draft before it stands
             return {"answer": "", "path": (agent.name,), "calls": _paid(error)}
@@ -134,10 +148,15 @@ async def answer(state: State, runtime: Runtime[Context]) -> Update:
     return update
 
 
+def _written(value: Any) -> str:
+    """A typed reply as the text of an answer."""
+    return value if isinstance(value, str) else str(value.model_dump_json(indent=2))
+
+
 def draft_of(state: State, runtime: Runtime[Context], answer: str) -> Draft:
     """The instruction with an answer, weighed by the rules."""
     pair = _pair(state, state["instruction"], answer)
-    return Draft(pair.instruction, pair.answer, quality(pair, runtime.context.recipe.verify))
+    return Draft(pair.instruction, pair.answer, quality(pair, runtime.context.limits(state)))
 
 
 async def weigh(state: State, runtime: Runtime[Context]) -> Update:
@@ -155,7 +174,7 @@ async def suggest(state: State, runtime: Runtime[Context]) -> Update:
     agent = runtime.context.rng(state, f"refine:{state['round']}").choice(agents)
     update: Update = {"round": state["round"] + 1, "editor": agent, "path": (f"{agent.name}:suggest",)}
     try:
-        said = await _ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
+        said = await ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
     except (Unusable, EngineRefused) as error:  # the draft stands as it is
         return update | {"improved": False, "calls": _paid(error)}
     return update | {"suggestion": said.value, "calls": said.calls}
@@ -166,7 +185,7 @@ async def edit(state: State, runtime: Runtime[Context]) -> Update:
     agent = state["editor"]
     update: Update = {"path": (f"{agent.name}:edit",)}
     try:
-        said = await _ask(
+        said = await ask(
             state, runtime, agent, editor=True, instruction=state["instruction"], answer=state["answer"],
             suggestion=state["suggestion"],
         )  # fmt: skip
@@ -180,13 +199,13 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     """The rules first; if they pass, the judges, until one says no."""
     context = runtime.context
     draft = state["draft"]
-    found = verdicts(_pair(state, draft.instruction, draft.answer), context.recipe.verify)
+    found = verdicts(_pair(state, draft.instruction, draft.answer), context.limits(state))
     failed = not all(verdict.passed for verdict in found)
     path: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     for judge in () if failed else context.catalog.of("judge", state["seed"].kind):
         try:
-            said = await _ask(state, runtime, judge, instruction=draft.instruction, answer=draft.answer)
+            said = await ask(state, runtime, judge, instruction=draft.instruction, answer=draft.answer)
         except Unusable as error:
             return {"status": "failed", "reason": f"parse: {judge.name}", "verdicts": found,
                     "path": (*path, judge.name), "calls": calls + error.calls}  # fmt: skip
@@ -197,32 +216,37 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
             failed = True
             break
     if failed:
-        return _rejected(found) | {"path": path, "calls": calls}
+        return rejected(found) | {"path": path, "calls": calls}
     return {"status": "accepted", "reason": None, "verdicts": found, "path": path, "calls": calls}
 
 
-def _rejected(found: tuple[Verdict, ...]) -> Update:
+def rejected(found: tuple[Verdict, ...]) -> Update:
+    """A draft that did not pass: the first verdict that says so is the reason."""
     first = next(verdict for verdict in found if not verdict.passed)
     return {"status": "rejected", "reason": first.by, "verdicts": found}
 
 
 async def commit(state: State, runtime: Runtime[Context]) -> Update:
     """Close the draft as an example; the runner writes it when its turn comes."""
-    seed = state["seed"]
     draft = state.get("draft")
     instruction = draft.instruction if draft else state.get("instruction")
     messages = []
     if instruction:
         asked_by = state["asked_by"]
-        content = f"{seed.content}\n\n{instruction}" if asked_by.prompt.attach else instruction
+        content = f"{state['seed'].content}\n\n{instruction}" if asked_by.prompt.attach else instruction
         messages.append({"role": "user", "content": content})
         if draft:
             messages.append({"role": "assistant", "content": draft.answer})
-    payload = {"messages": messages} if messages else {}
+    return {"example": closed(state, "chat", messages)}
+
+
+def closed(state: State, kind: ExampleKind, messages: list[dict[str, str]]) -> Example:
+    """A draft whose fate is known, as an example."""
+    seed, payload = state["seed"], {"messages": messages} if messages else {}
     found = state.get("verdicts", ())
-    example = Example(
-        id=Example.address("chat", payload, seed.id, state["draw"]),
-        kind="chat",
+    return Example(
+        id=Example.address(kind, payload, seed.id, state["draw"]),
+        kind=kind,
         payload=payload,
         seed=seed.id,
         draw=state["draw"],
@@ -235,7 +259,6 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
         status=state["status"],
         reason=state["reason"],
     )
-    return {"example": example}
 
 
 def _pair(state: State, instruction: str, answer: str) -> Pair:

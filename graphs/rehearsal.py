@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from understudy.agents import load_catalog
 from understudy.corpus import RunFolder
 from understudy.corpus.ledger import STATUSES
 from understudy.corpus.scratch import Database
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
 from understudy.graphs.indexes import fill
-from understudy.graphs.pipeline import build_graph
+from understudy.graphs.runner import matching
 from understudy.graphs.state import Context, State
+from understudy.graphs.work import corpus
 from understudy.models import SM, Capabilities, Reply, Request, open_embedder
 from understudy.models.caller import Budget, Caller
 from understudy.nouns import Call
@@ -140,7 +140,7 @@ async def _rehearse(recipe: Recipe, reuse: Sequence[Path]) -> Rehearsal:
 
 
 async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder]) -> Rehearsal:
-    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    work = corpus(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     admitted = PairIndex(recipe.dedup.minhash, recipe.dedup.embedding, embedder)
@@ -149,8 +149,8 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     at_hand = _AtHand(earlier)
     caller = _Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)
     gate = Gate(admitted, 0)
-    context = Context(recipe, catalog, personas, caller, gate)
-    graph, seeds = build_graph(), len(folder.seeds)
+    context = Context(recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared)
+    graph, seeds = work.build(), len(folder.seeds)
     turns = seeds * recipe.draws_per_seed
     before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
     accepted = 0.0

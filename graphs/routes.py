@@ -6,18 +6,19 @@ from typing import Literal
 
 from understudy.graphs.state import Context, State
 
-_BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_code"]] = {
+_BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_code", "instruct"]] = {
     "text": "transform_document",
     "dialogue": "transform_document",
     "table": "transform_table",
     "code": "transform_code",
+    "persona": "instruct",
 }
 
 
 def by_kind(
     state: State, context: Context
-) -> Literal["transform_document", "transform_table", "transform_code", "commit"]:
-    """Each kind of seed has transform agents of its own."""
+) -> Literal["transform_document", "transform_table", "transform_code", "instruct", "commit"]:
+    """Each kind of seed has transform agents of its own; a person is not recast."""
     return "commit" if "status" in state else _BY_KIND[state["seed"].kind]
 
 
@@ -31,9 +32,11 @@ def after_instruct(state: State, context: Context) -> Literal["gate", "commit"]:
     return "commit" if "status" in state else "gate"
 
 
-def after_gate(state: State, context: Context) -> Literal["answer", "commit"]:
-    """A duplicate is kept on record and costs no more."""
-    return "commit" if "status" in state else "answer"
+def after_gate(state: State, context: Context) -> Literal["answer", "suggest", "verify", "commit"]:
+    """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
+    if "status" in state:
+        return "commit"
+    return after_weigh(state, context) if "draft" in state else "answer"
 
 
 def after_answer(state: State, context: Context) -> Literal["weigh", "suggest", "verify", "commit"]:

@@ -25,20 +25,20 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.agents import Catalog, load_catalog
-from understudy.corpus import Accounting, Journal, RunFolder, card
+from understudy.corpus import Accounting, Journal, RunFolder
 from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex
 from understudy.evals import measures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
-from understudy.graphs.pipeline import build_graph
 from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
+from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
 from understudy.nouns import Example, Seed, Verdict, address
 from understudy.personas import PersonaSet, load_set
+from understudy.personas.matching import Matching
 from understudy.recipe import MAIN, Recipe
 
 T = TypeVar("T")
@@ -107,9 +107,10 @@ def run(
     watch: Callable[[Progress], None] | None = None,
     ask: Callable[[Forecast], bool] | None = None,
     reuse: Sequence[Path] = (),
+    work: Work | None = None,
 ) -> Outcome:
     """Generate a corpus; see `generate`. For callers without an event loop."""
-    return asyncio.run(generate(recipe, out, watch, ask=ask, reuse=reuse))
+    return asyncio.run(generate(recipe, out, watch, ask=ask, reuse=reuse, work=work))
 
 
 async def generate(
@@ -120,6 +121,7 @@ async def generate(
     sm: SM | None = None,
     ask: Callable[[Forecast], bool] | None = None,
     reuse: Sequence[Path] = (),
+    work: Work | None = None,
 ) -> Outcome:
     """Run a recipe into a folder, or resume it there.
 
@@ -132,31 +134,45 @@ async def generate(
             says yes. A run that was asked for before, with the same goal, is not asked for again.
         reuse: corpora whose calls are taken over where this run would make the same ones. What it makes does not change
             by that, only what it costs.
+        work: what is made of the recipe; default: a corpus.
 
     Raises:
         UserError: before any call, when something is missing or malformed.
         EngineError: when the SM fails for good; the run can be resumed.
         StorageError: when the disk is full; the run can be resumed.
     """
-    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    work = work or corpus(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
-    for source in recipe.seeds:
+    for source in recipe.seeds if work.seeds is None else ():
         files(source, recipe.path(source.path))  # a wrong path is told before a model is loaded
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
-    catalog.check_voices(recipe)
+    work.catalog.check_voices(recipe)
     with ExitStack() as opened:
         earlier = [opened.enter_context(RunFolder.read(path)) for path in reuse]
         sms = await open_sms(recipe, sm)
         try:
             _collect_seldom()
-            version = plan_version(recipe, catalog, personas, sms, embedder)
+            version = plan_version(recipe, work, personas, sms, embedder)
             facts = {"index": scheme(embedder), "engines": json.dumps(engines(recipe, sms))}
-            folder = opened.enter_context(RunFolder.start(out, recipe, version, facts))
-            catalog.check(folder.kinds)
-            outcome = await _Run(recipe, folder, catalog, personas, embedder, sms, earlier, watch, ask).go()
+            folder = opened.enter_context(RunFolder.start(out, recipe, version, facts, work.seeds))
+            work.catalog.check(folder.kinds, work.needed)
+            outcome = await _Run(recipe, folder, work, personas, embedder, sms, earlier, watch, ask).go()
             return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
         finally:
             await close_sms(sms)
+
+
+def matching(recipe: Recipe, personas: PersonaSet | None, embedder: Embedder | None) -> Matching | None:
+    """How personas are drawn from the recipe's set, if it has one.
+
+    Raises:
+        ModelError: when relevance is asked for and its embedder is missing.
+    """
+    if personas is None:
+        return None
+    if recipe.personas.draw == "relevance" and embedder is None:
+        embedder = open_embedder(recipe.dedup.embedder, recipe.folder)
+    return Matching(personas, recipe.personas.draw, recipe.seed, embedder)
 
 
 def _collect_seldom() -> None:
@@ -181,7 +197,7 @@ def engines(recipe: Recipe, sms: dict[str, SM]) -> dict[str, dict[str, Any]]:
 
 
 def plan_version(
-    recipe: Recipe, catalog: Catalog, personas: PersonaSet | None, sms: dict[str, SM], embedder: Embedder | None
+    recipe: Recipe, work: Work, personas: PersonaSet | None, sms: dict[str, SM], embedder: Embedder | None
 ) -> str:
     """Hash of everything that determines the corpus; a folder is resumed only under the same one."""
     earlier = []
@@ -194,8 +210,8 @@ def plan_version(
         for speaker, voices in recipe.voices.items()
         for voice in voices
     ]
-    cast = (catalog.version, personas.version if personas else None, sms[MAIN].identity, heard)
-    return address(recipe.plan_version, *cast, scheme(embedder), earlier)
+    cast = (work.catalog.version, personas.version if personas else None, sms[MAIN].identity, heard)
+    return address(recipe.plan_version, *cast, scheme(embedder), earlier, *work.version)
 
 
 class _Run:
@@ -205,7 +221,7 @@ class _Run:
         self,
         recipe: Recipe,
         folder: RunFolder,
-        catalog: Catalog,
+        work: Work,
         personas: PersonaSet | None,
         embedder: Embedder | None,
         sms: dict[str, SM],
@@ -214,6 +230,7 @@ class _Run:
         ask: Callable[[Forecast], bool] | None,
     ) -> None:
         self.recipe = recipe
+        self.work = work
         self.folder = folder
         self.journal = Journal(folder.ledger, folder.path, earlier)
         seeds = len(folder.seeds)
@@ -225,7 +242,7 @@ class _Run:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
         # The first calls are made meanwhile: what passes the gate waits for the one, what is settled for the other.
         steps = [
-            fill(index, stage, folder.index(), recipe, embedder)
+            fill(index, stage, folder.index(), recipe, embedder, work.known)
             for index, stage in ((admitted, "gate"), (self.accepted, "final"))
         ]
         self.gate_filled = asyncio.create_task(self._fill(steps[0]))
@@ -234,8 +251,11 @@ class _Run:
         budget = Budget(recipe.budget.tokens, recipe.budget.seconds, recipe.budget.money)
         self.caller = Caller(sms, self.journal, budget, recipe.seed, recipe.engines)
         self.caller.resume(folder.ledger.call_usage(), folder.ledger.busy())
-        self.context = Context(recipe, catalog, personas, self.caller, self.gate)
-        self.graph = build_graph()
+        self.context = Context(
+            recipe, work.catalog, matching(recipe, personas, embedder), self.caller, self.gate, work.compared,
+            lambda turn: folder.ledger.status(turn) if turn < first else None,
+        )  # fmt: skip
+        self.graph = work.build()
         self.progress = Progress(recipe.accept, seeds)
         self.progress.counts.update(folder.ledger.drafts_by_status())
         self.progress.accepted_before = self.progress.counts["accepted"]
@@ -457,7 +477,7 @@ class _Run:
         example = state["example"]
         if example.status != "accepted":
             return example, []
-        match, row = self.accepted.offer(example.id, state["draft"].instruction, row)
+        match, row = self.accepted.offer(example.id, self.work.compared(state), row)
         if match is None:
             return example, [{"stage": "final", **row}]
         twin = Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
@@ -499,7 +519,7 @@ class _Run:
         self._report()
         books = self.folder.accounting()
         found = measures(row["messages"] for row in self.folder.rows(columns=["messages"]))
-        card.write(self.folder, books, ", ".join(sm.identity for sm in self.caller.sms.values()), found)
+        self.work.finish(self.folder, books, ", ".join(sm.identity for sm in self.caller.sms.values()), found)
         how, detail = self.ended or ("turns", "")
         return Outcome(self.folder.path, how, detail, books, self.caller.made, found)
 

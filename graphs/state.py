@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, TypedDict
@@ -11,8 +12,8 @@ from understudy.agents import Agent, Catalog
 from understudy.dedup import Gate
 from understudy.models.caller import Caller
 from understudy.nouns import Example, Persona, Seed, Status, Verdict
-from understudy.personas import PersonaSet
-from understudy.recipe import Recipe, Voice
+from understudy.personas.matching import Matching
+from understudy.recipe import Recipe, Verify, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class State(TypedDict, total=False):
     suggestion: str
     editor: Agent
     round: int
+    """How often the graph's loop has been gone through."""
     improved: bool
     path: Annotated[tuple[str, ...], operator.add]
     calls: Annotated[tuple[str, ...], operator.add]
@@ -62,14 +64,23 @@ class Context:
 
     recipe: Recipe
     catalog: Catalog
-    personas: PersonaSet | None
+    personas: Matching | None
     caller: Caller
     gate: Gate
+    compared: Callable[[State], str]
+    """The text of a draft that deduplication compares."""
+    settled: Callable[[int], Status | None] = lambda turn: None
+    """What became of the draft of a turn in an earlier sitting; None: there was none."""
 
     def voice(self, state: State, agent: Agent) -> Voice:
         """Who speaks for an agent in this draft: of several voices, one is drawn."""
         voices = self.recipe.voices_of(agent.name)
         return voices[0] if len(voices) == 1 else self.rng(state, f"voice:{agent.name}").choice(voices)
+
+    def limits(self, state: State) -> Verify:
+        """The rules' limits; what is made of a person alone has no material to be grounded in."""
+        limits = self.recipe.verify
+        return limits.model_copy(update={"min_grounding": None}) if state["seed"].kind == "persona" else limits
 
     def rng(self, state: State, stage: str) -> Random:
         """Randomness for one stage of one draft: the same whatever else runs beside it."""

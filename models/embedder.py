@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import zlib
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from understudy.errors import ModelError
 
 Matrix = NDArray[np.float32]
+_BLOCK = 2048
 
 
 class Embedder(Protocol):
@@ -53,17 +55,27 @@ class SentenceTransformers:
         self.name = name
         self.dimensions = dimensions
         self._model: Any = None
+        self._lock = threading.Lock()
 
     def embed(self, texts: list[str]) -> Matrix:
         """Shape (len(texts), dimensions)."""
-        if self._model is None:
-            from sentence_transformers import SentenceTransformer
-            from transformers.utils import logging
+        with self._lock:  # its tokenizer serves one thread at a time
+            if self._model is None:
+                from sentence_transformers import SentenceTransformer
+                from transformers.utils import logging
 
-            logging.disable_progress_bar()
-            self._model = SentenceTransformer(str(self.path), device="cpu", local_files_only=True)
-        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
+                logging.disable_progress_bar()
+                self._model = SentenceTransformer(str(self.path), device="cpu", local_files_only=True)
+            vectors = self._model.encode(
+                texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+            )
         return np.asarray(vectors, dtype=np.float32)
+
+
+def embed_all(embedder: Embedder, texts: list[str]) -> Matrix:
+    """Embed any number of texts, some thousands at a time; shape (len(texts), dimensions)."""
+    blocks = [embedder.embed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, embedder.dimensions), dtype=np.float32)
 
 
 def open_embedder(spec: str, folder: Path = Path()) -> Embedder:

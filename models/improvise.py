@@ -21,9 +21,25 @@ def improvise(messages: Messages, seed: int, constraint: Constraint | None) -> s
         return _sentence(words, rng, 90, 160).capitalize() + "."
     if constraint.kind == "regex":
         return "".join(_write(parser.parse(constraint.value), words, rng))
-    fields = constraint.value["properties"]
-    values: dict[str, Any] = {"boolean": rng.random() < 0.9, "string": _sentence(words, rng, 20, 60)}
-    return json.dumps({name: values[kind["type"]] for name, kind in fields.items()})
+    return json.dumps(_value(constraint.value, constraint.value, words, rng))
+
+
+def _value(schema: dict[str, Any], whole: dict[str, Any], words: list[str], rng: random.Random) -> Any:
+    """A value that the schema allows; `whole` holds what it refers to."""
+    if "$ref" in schema:
+        return _value(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole, words, rng)
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    if schema["type"] == "object":
+        return {name: _value(field, whole, words, rng) for name, field in schema["properties"].items()}
+    if schema["type"] == "array":
+        return [_value(schema["items"], whole, words, rng) for _ in range(rng.randint(1, 3))]
+    if schema["type"] == "boolean":
+        return rng.random() < 0.9
+    if "pattern" in schema:
+        return "".join(_write(parser.parse(schema["pattern"].strip("^$")), words, rng))
+    most = schema.get("maxLength", 120)
+    return _sentence(words, rng, min(20, most // 2), min(60, most))
 
 
 def _sentence(words: list[str], rng: random.Random, least: int, most: int) -> str:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from understudy.corpus.persona_sheets import mapping
 from understudy.errors import PersonaError
 from understudy.models import Embedder
-from understudy.models.embedder import Matrix
+from understudy.models.embedder import Matrix, embed_all
 from understudy.nouns import ATTRIBUTES, Persona, Seed
 from understudy.personas.sets import PersonaSet
 
@@ -38,6 +38,8 @@ class Topic:
     name: str
     text: str
     """What is embedded."""
+    seed: Seed
+    """What a persona who fills the gap is inferred from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +108,20 @@ def topics_in(path: Path) -> list[Topic]:
         if name in found:
             raise PersonaError(f"{name!r} stands twice", where=f"{path}:{number}", remedy="remove one")
         if name:
-            found[name] = Topic(name, name)
+            found[name] = Topic(name, name, Seed.of("topic", name, f"{path.name}:{number}"))
     if not found:
         raise PersonaError("no topics", where=str(path), expected="a topic on each line")
     return list(found.values())
 
 
 def topics_of(seeds: Sequence[Seed]) -> list[Topic]:
-    """Each seed as a topic, named by its headings or its first words."""
-    out = []
+    """Each section of documents as a topic, named by its headings; a seed without any, by its first words."""
+    out: dict[str, Topic] = {}
     for seed in seeds:
         headings = seed.meta.get("headings") or ()
         name = " › ".join(headings) or " ".join(seed.content.split()[:_TITLE_WORDS])
-        out.append(Topic(name, " ".join((*headings, seed.content))[:_READ]))
-    return out
+        out.setdefault(name, Topic(name, " ".join((*headings, seed.content))[:_READ], seed))
+    return list(out.values())
 
 
 def cover(made: PersonaSet, topics: Sequence[Topic], embedder: Embedder, reach: float = REACH) -> Coverage:
@@ -131,8 +133,8 @@ def cover(made: PersonaSet, topics: Sequence[Topic], embedder: Embedder, reach: 
         embedder: makes the embeddings of both.
         reach: the least cosine at which a persona covers a topic.
     """
-    wanted = _embed(embedder, [topic.text for topic in topics])
-    people = _embed(embedder, [persona.text for persona in made.personas])
+    wanted = embed_all(embedder, [topic.text for topic in topics])
+    people = embed_all(embedder, [persona.text for persona in made.personas])
     near = np.full(len(topics), -1.0)
     who = np.zeros(len(topics), dtype=np.int64)
     served: Counter[int] = Counter()
@@ -182,14 +184,7 @@ def targets_in(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         PersonaError: naming the file and the key.
     """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise PersonaError("no such file", where=str(path), expected="wanted shares in YAML") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PersonaError(f"not valid YAML: {error}", where=str(path)) from error
-    if not isinstance(said, dict) or not said:
-        raise PersonaError("not a mapping", where=str(path), expected="place: {Ghana: 0.1, Peru: 0.1}")
+    said = mapping(path, "wanted shares, such as `place: {Ghana: 0.1, Peru: 0.1}`")
     for attribute, wanted in said.items():
         if attribute not in ATTRIBUTES:
             raise PersonaError("unknown attribute", where=f"{path}: {attribute}", expected=", ".join(ATTRIBUTES))
@@ -201,10 +196,6 @@ def targets_in(path: Path) -> dict[str, dict[str, float]]:
         if sum(wanted.values()) > 1 + 1e-9:
             raise PersonaError("the shares add up to more than 1", where=f"{path}: {attribute}")
     return {name: {str(value): float(share) for value, share in wanted.items()} for name, wanted in said.items()}
-
-
-def _embed(embedder: Embedder, texts: list[str]) -> Matrix:
-    return np.concatenate([embedder.embed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)])
 
 
 def _evenness(served: Counter[int], topics: int) -> float:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from understudy.corpus import persona_folders, persona_sheets
 from understudy.errors import PersonaError
 from understudy.nouns import Persona, address
-from understudy.personas import folders, sheets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PersonaSet:
     @property
     def card(self) -> dict[str, str]:
         """What is said of the set as a whole."""
-        return {key: getattr(self, key) for key in sheets.CARD}
+        return {key: getattr(self, key) for key in persona_sheets.CARD}
 
     def with_members(self, personas: Iterable[Persona], made: str) -> PersonaSet:
         """The same set with other members, and how that came about added to `made`."""
@@ -65,9 +65,9 @@ def load_set(name: str, folder: Path = Path()) -> PersonaSet:
     if not path.is_file():
         path = folder / name
     if path.is_dir():
-        card, members = folders.read(path)
+        card, members = persona_folders.read(path)
     elif path.is_file():
-        card, members = sheets.read(path)
+        card, members = persona_sheets.read(path)
     else:
         near = difflib.get_close_matches(name, shipped_sets(), n=1)
         raise PersonaError(
@@ -97,9 +97,9 @@ def save_set(made: PersonaSet, path: Path) -> None:
     """
     check_free(path)
     if path.suffix in {".yaml", ".yml"}:
-        sheets.write(path, made.card, made.personas)
+        persona_sheets.write(path, made.card, made.personas)
     else:
-        folders.write(path, made.card, made.personas, made.version)
+        persona_folders.write(path, made.card, made.personas, made.version)
 
 
 def check_free(path: Path) -> None:

@@ -1,20 +1,23 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from understudy.agents import REPLIES, Agent, load_catalog
 from understudy.agents.catalog import shipped
 from understudy.errors import PromptError
-from understudy.nouns import FAMILIES, Seed
+from understudy.nouns import FAMILIES, Kind, Seed
 from understudy.prompt import Prompt
 from understudy.recipe import Cast
 
-SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in ("text", "table", "code")}
+SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in get_args(Kind)}
 VALUES = {
     "persona": "A baker.",
     "instruction": "What is dough?",
     "answer": "Flour and water.",
     "suggestion": "Say more.",
+    "granularity": "specific",
+    "relation": "works beside this person",
 }
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).glob("*.md"))
 
@@ -95,10 +98,10 @@ def test_an_unknown_agent_like_no_other_can_be_added_as_a_file():
 
 def test_a_family_that_the_graph_needs_cannot_be_empty():
     with pytest.raises(PromptError) as caught:
-        load_catalog(Cast(instruct=("code-bug",))).check({"text", "code"})
+        load_catalog(Cast(instruct=("code-bug",))).check({"text", "code"}, ("instruct", "answer"))
     assert caught.value.message == "no instruct agent takes text seeds"
     assert caught.value.where == "agents.instruct"
-    load_catalog(Cast(instruct=("code-bug",))).check({"code"})
+    load_catalog(Cast(instruct=("code-bug",))).check({"code"}, ("instruct", "answer"))
 
 
 def test_one_file_in_a_user_s_folder_is_one_more_agent(tmp_path: Path):

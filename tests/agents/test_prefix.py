@@ -11,12 +11,20 @@ CONTENT: dict[Kind, str] = {
     "text": "A lock lifts boats.\n\nIt needs {{ no }} pump:\n  the water\tflows downhill. ",
     "table": "| day | level |\n|---|---|\n| Monday | 1.20 |\n",
     "code": "def area(w, h):\n    return {'a': w * h}\n",
+    "persona": "A baker who gets up at three.",
+    "topic": "the keeping of bees",
 }
 VALUES = {
     "persona": "A baker.",
     "instruction": "What is dough?",
     "answer": "Flour and water.",
     "suggestion": "Say more.",
+    "granularity": "specific",
+    "relation": "works beside this person",
+}
+FAMILIES = {
+    "persona": {"persona", "instruct", "answer"},
+    "topic": {"persona"},
 }
 PASSAGE = "Boats rise in a lock.\n\nNo pump is needed."
 # The passage is written by a transform agent; whoever speaks before has none to read.
@@ -65,8 +73,9 @@ def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
     found = prompts(catalog, Seed.of(kind, CONTENT[kind], "a:1"), None)
     agents = [agent for agent in catalog if kind in agent.prompt.kinds]
     pairs = [agent for agent in agents if agent.prompt.family == "refine"]
-    assert len(found) == len(agents) + len(pairs) and pairs
-    assert {name.split("/")[0] for name in found} == {"persona", "transform", "instruct", "answer", "refine", "judge"}
+    assert len(found) == len(agents) + len(pairs)
+    every = {"persona", "transform", "instruct", "answer", "refine", "judge"}
+    assert {name.split("/")[0] for name in found} == FAMILIES.get(kind, every)
     assert len(set(found.values())) == len(found)
 
 

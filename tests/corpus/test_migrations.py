@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from understudy.agents import catalog
 from understudy.corpus import RunFolder, ledger, migrations
 from understudy.corpus.repair import check
 from understudy.errors import RunFolderError, StorageError
@@ -18,10 +19,14 @@ RELEASES = sorted((Path(__file__).parent / "releases").glob("ledger-*.tar.gz"))
 
 
 @pytest.fixture(params=RELEASES, ids=[path.name.removesuffix(".tar.gz") for path in RELEASES])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a corpus in `out` that an earlier version wrote."""
     with tarfile.open(request.param) as archive:
         archive.extractall(tmp_path, filter="data")
+    # Under the prompts of that time: with others it would be another corpus.
+    with tarfile.open(RELEASES[0].with_name("cast.tar.gz")) as archive:
+        archive.extractall(tmp_path / "cast", filter="data")
+    monkeypatch.setattr(catalog, "shipped", lambda: tmp_path / "cast")
     return tmp_path
 
 

@@ -17,7 +17,8 @@ ASTRAY = "Rockets burn kerosene while gas reaches orbit quickly."
 
 
 def runtime() -> Any:
-    return SimpleNamespace(context=SimpleNamespace(recipe=Recipe(name="x", seeds=(Source(path="."),), accept=1)))
+    recipe = Recipe(name="x", seeds=(Source(path="."),), accept=1)
+    return SimpleNamespace(context=SimpleNamespace(recipe=recipe, limits=lambda state: recipe.verify))
 
 
 def state(instruction: str, answer: str, draft: Draft | None = None) -> Any:

@@ -31,7 +31,7 @@ def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
 
 
 def test_an_answer_goes_where_its_draft_stands() -> None:
-    context = Context(RECIPE, load_catalog(), None, None, None)  # type: ignore[arg-type]
+    context = Context(RECIPE, load_catalog(), None, None, None, None)  # type: ignore[arg-type]
     seed = Seed.of("text", "x", "y")
     assert routes.after_answer({"status": "failed"}, context) == "commit"
     assert routes.after_answer({"seed": seed, "round": 0, "improved": True}, context) == "suggest"

@@ -28,7 +28,7 @@ class Compass:
 
 
 COMPASS = Compass(north=0, east=90, south=180, nora=10, norbert=20, esther=95, nobody=270)
-NORTH, EAST, SOUTH = (Topic(name, name) for name in ("north", "east", "south"))
+NORTH, EAST, SOUTH = (Topic(name, name, Seed.of("topic", name, "t:1")) for name in ("north", "east", "south"))
 
 
 def people(*texts: str) -> PersonaSet:
@@ -73,13 +73,18 @@ def test_shares_are_told_and_those_far_from_their_target_raise_an_alarm():
 
 def test_topics_are_lines_of_a_file_or_seeds(tmp_path: Path):
     (tmp_path / "t.txt").write_text("  north \n\neast\n")
-    assert topics_in(tmp_path / "t.txt") == [NORTH, EAST]
+    assert [(topic.name, topic.seed.kind) for topic in topics_in(tmp_path / "t.txt")] == [
+        ("north", "topic"),
+        ("east", "topic"),
+    ]
     headed = Seed.of("text", "Dough rises.", "a.md", headings=["Bread", "Baking"])
     bare = Seed.of("text", "one two three four five six seven eight nine ten eleven", "b.md")
     assert [topic.name for topic in topics_of([headed, bare])] == [
         "Bread › Baking",
         "one two three four five six seven eight nine ten",
     ]
+    longer = replace(headed, content="Knead it.")
+    assert [topic.seed for topic in topics_of([headed, longer])] == [headed]  # a section is one topic
 
 
 @pytest.mark.parametrize(("text", "said"), [("", "no topics"), ("a\nb\na\n", "t.txt:3: 'a' stands twice")])
@@ -137,7 +142,7 @@ def test_the_page_escapes_what_it_shows_and_has_no_script(tmp_path: Path):
     evil = '"><script>alert(1)</script>'
     made = replace(people("nora", "esther", "nobody"), name=evil)
     compass = Compass(**COMPASS.degrees | {evil: 180})
-    found = cover(made, [NORTH, EAST, Topic(evil, evil)], compass, 0.5)
+    found = cover(made, [NORTH, EAST, Topic(evil, evil, NORTH.seed)], compass, 0.5)
     said = page(made, found, shares(made), lay_out(made, found))
     assert "<script" not in said and "&lt;script&gt;" in said and "default-src 'none'" in said
     assert said.count("<circle") == 3 and said.count("<rect") == 3

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from understudy.corpus import persona_folders as folders
 from understudy.errors import PersonaError
 from understudy.nouns import Persona
-from understudy.personas import PersonaSet, folders, load_set, merged, save_set
+from understudy.personas import PersonaSet, load_set, merged, save_set
 
 NURSE = Persona.of("A ward nurse.", attributes={"role": "nurse", "place": "Porto", "age": "30-39"}, source="a.md:3")
 SON = Persona.of("Her son, who wants to drive lorries.", "relation", parent=NURSE.id, relation="child", hop=1)

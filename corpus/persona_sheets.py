@@ -58,6 +58,25 @@ def read(path: Path) -> tuple[dict[str, str], tuple[Persona, ...]]:
     return {key: _word(path, line, key, value) for key, (line, value) in fields.items()}, tuple(personas.values())
 
 
+def mapping(path: Path, expected: str) -> dict[Any, Any]:
+    """A small YAML file that holds one mapping, and something in it.
+
+    Raises:
+        PersonaError: saying what was expected.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise PersonaError("no such file", where=str(path), expected=expected) from error
+    except UnicodeDecodeError as error:
+        raise PersonaError(f"not UTF-8 at byte {error.start}", where=str(path)) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PersonaError(f"not valid YAML: {error}", where=str(path)) from error
+    if not isinstance(said, dict) or not said:
+        raise PersonaError("not a mapping", where=str(path), expected=expected)
+    return said
+
+
 def write(path: Path, card: dict[str, str], personas: Iterable[Persona]) -> None:
     """Write a set that `read` reads."""
     members: list[Any] = []

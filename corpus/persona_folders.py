@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from huggingface_hub import DatasetCardData
 
-from understudy.corpus import tables
+from understudy.corpus import rows, tables
+from understudy.corpus.persona_sheets import CARD
 from understudy.corpus.storage import storage_errors
 from understudy.errors import PersonaError, SeedError
 from understudy.nouns import ATTRIBUTES, Persona
-from understudy.personas.sheets import CARD
 
-_MEMBERS = "personas.parquet"
+MEMBERS = "personas.parquet"
 _ROW = pa.schema(
     [
         ("text", pa.string()),
@@ -53,11 +53,11 @@ def read(folder: Path) -> tuple[dict[str, str], tuple[Persona, ...]]:
     Raises:
         PersonaError: naming file and row.
     """
-    members, told = take(folder / _MEMBERS)
+    members, told = take(folder / MEMBERS)
     if twins := told["twins"] + told["empty"]:
         raise PersonaError(
             f"{twins} personas stand twice or are empty",
-            where=str(folder / _MEMBERS),
+            where=str(folder / MEMBERS),
             remedy="`understudy personas import` leaves them out",
         )
     return _card(folder / "README.md"), members
@@ -87,31 +87,40 @@ def take(path: Path) -> tuple[tuple[Persona, ...], Counter[str]]:
     return tuple(found.values()), told
 
 
-def write(folder: Path, card: dict[str, str], personas: Iterable[Persona], version: str) -> None:
-    """Write a set that `read` reads, and `datasets.load_dataset` as well."""
+def write(
+    folder: Path, card: dict[str, str], personas: Sequence[Persona], version: str, more: Card | None = None
+) -> None:
+    """Write a set that `read` reads, and `datasets.load_dataset` as well; into a run folder with `more` in its card."""
     with storage_errors(folder):
-        folder.mkdir(parents=True)
-        number = 0
-        with pq.ParquetWriter(folder / _MEMBERS, _ROW, compression="zstd") as file:
-            rows: list[dict[str, Any]] = []
-            for persona in personas:
-                number += 1
-                rows.append({name: getattr(persona, name, None) for name in _ROW.names} | persona.attributes)
-                if len(rows) == _AT_ONCE:
-                    file.write_table(pa.Table.from_pylist(rows, schema=_ROW))
-                    rows = []
-            file.write_table(pa.Table.from_pylist(rows, schema=_ROW))
-        front = DatasetCardData(
-            license=card["license"].lower(),
-            pretty_name=card["name"],
-            tags=["personas", "understudy"],
-            configs=[{"config_name": "default", "data_files": _MEMBERS}],
-            understudy=card | {"version": version, "personas": number},
-        ).to_yaml()
-        about = [f"# {card['name']}", card["description"], f"{number:,} personas."]
-        about += [f"{label}: {card[key]}." for key, label in _SAID.items() if card[key]]
-        text = f"---\n{front}\n---\n" + "\n\n".join(line for line in about if line) + "\n"
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+    batches = (personas[start : start + _AT_ONCE] for start in range(0, len(personas), _AT_ONCE))
+    rows.write_groups(folder, MEMBERS, _ROW, map(_table, batches))
+    more = more or Card()
+    front = DatasetCardData(
+        license=card["license"].lower(),
+        pretty_name=card["name"],
+        tags=["personas", "understudy"],
+        configs=[{"config_name": "default", "data_files": MEMBERS, "default": True}, *more.configs],
+        understudy=card | {"version": version, "personas": len(personas)},
+    ).to_yaml()
+    about = [f"# {card['name']}", card["description"], f"{len(personas):,} personas."]
+    about += [f"{label}: {card[key]}." for key, label in _SAID.items() if card[key]]
+    text = f"---\n{front}\n---\n" + "\n\n".join(line for line in [*about, *more.sections] if line) + "\n"
+    with storage_errors(folder):
+        rows.write_durably(folder / ".README.md.tmp", folder / "README.md", text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the card of a set says beside the set itself."""
+
+    sections: tuple[str, ...] = ()
+    configs: tuple[dict[str, Any], ...] = ()
+
+
+def _table(personas: Sequence[Persona]) -> pa.Table:
+    said = [{name: getattr(one, name, None) for name in _ROW.names} | one.attributes for one in personas]
+    return pa.Table.from_pylist(said, schema=_ROW)
 
 
 _SAID = {"domain": "Domain", "made": "How it was made", "sm": "Written by", "license": "Licence"}

@@ -1,0 +1,52 @@
+"""What a run makes: the graph that its drafts go through, and what comes of them in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.agents import Catalog, load_catalog
+from understudy.corpus import Accounting, RunFolder, card
+from understudy.graphs.pipeline import build_graph
+from understudy.graphs.state import State
+from understudy.nouns import Family, Seed
+from understudy.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the runner needs to know of what it makes.
+
+    A corpus is one kind of work (`corpus`), persona sets are another (`people.py`).
+    """
+
+    build: Callable[[], Any]
+    """Compiles the graph."""
+    catalog: Catalog
+    needed: tuple[Family, ...]
+    """Families without which the graph cannot make an example."""
+    compared: Callable[[State], str]
+    """The text of a draft that deduplication compares."""
+    finish: Callable[[RunFolder, Accounting, str, dict[str, float]], None]
+    """Writes the cards, given the books, the SMs and the measures."""
+    seeds: Iterable[tuple[int, Seed]] | None = None
+    """As `read_sources` gives them; None: those of the recipe."""
+    known: tuple[tuple[str, str], ...] = ()
+    """Texts that count as taken, by the ids of what they are of."""
+    version: tuple[Any, ...] = ()
+    """What determines the result beside the recipe."""
+
+
+def corpus(recipe: Recipe) -> Work:
+    """Examples of instructions with their answers."""
+    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    return Work(build_graph, catalog, ("instruct", "answer"), compared, card.write)
+
+
+def compared(state: State) -> str:
+    """The instruction, refined if it was; of a request that stays the same, the answer."""
+    draft = state.get("draft")
+    if draft is None:
+        return state["instruction"]
+    return draft.answer if state["asked_by"].prompt.request else draft.instruction
