@@ -95,3 +95,77 @@ def test_coverage_of_topics_and_of_seeds_is_told_and_drawn(understudy: Understud
     assert found["topics"] and {"covered", "evenness", "gaps", "idle", "shares"} <= set(found)
     both = understudy(*base, "--seeds", project / "recipe.yaml", "--topics", project / "topics.txt")
     assert both.code == 2 and "--topics FILE or --seeds RECIPE" in both.err
+
+
+def run(understudy: Understudy, project: Path, verb: str, *arguments: object) -> Any:
+    sets = ("verify.min_grounding=null", "dedup.embedding=null")
+    more = [word for setting in sets for word in ("--set", setting)]
+    return understudy("personas", verb, *arguments, "--yes", *more)
+
+
+def test_a_set_is_built_related_and_shown(understudy: Understudy, project: Path) -> None:
+    recipe = project / "recipe.yaml"
+    said = run(understudy, project, "build", recipe, "--out", project / "people", "--domain", "bread", "--attributes")
+    assert said.code == 0 and "8 examples are accepted" in said.out
+    assert f"understudy personas show {project / 'people'}" in " ".join(said.out.split())
+    shown = understudy("personas", "show", project / "people").out
+    assert "8 personas" in shown and "bread" in shown and "text-to-persona, specific" in " ".join(shown.split())
+    said = run(understudy, project, "relate", project / "people", recipe, "--out", project / "kin", "--hops", 2)
+    assert said.code == 0 and "the whole plan was gone through" in said.out
+    kin = load_set(str(project / "kin"))
+    assert (kin.name, kin.domain) == ("kin", "bread") and len(kin.personas) > 20
+    assert {one.hop for one in kin.personas} == {0, 1, 2}
+    # A run folder as well: books, traces, and the same command goes on.
+    assert "seeds" in understudy("report", project / "kin").out
+    assert "persona/relative" in understudy("traces", project / "kin", kin_id(project / "kin")).out
+    again = run(understudy, project, "relate", project / "people", recipe, "--out", project / "kin", "--hops", 2)
+    assert again.code == 0 and load_set(str(project / "kin")).version == kin.version
+
+
+def kin_id(path: Path) -> str:
+    from understudy.corpus import RunFolder
+
+    with RunFolder.read(path) as folder:
+        return next(folder.examples()).id
+
+
+def test_another_plan_wants_another_folder(understudy: Understudy, project: Path) -> None:
+    recipe = project / "recipe.yaml"
+    run(understudy, project, "build", recipe, "--out", project / "people")
+    said = run(understudy, project, "build", recipe, "--out", project / "people", "--domain", "dough")
+    assert said.code == 2 and "another recipe" in said.err
+    said = run(understudy, project, "relate", project / "people", recipe, "--out", project / "people")
+    assert said.code == 2 and "another recipe" in said.err
+
+
+def test_gaps_are_filled_or_named(understudy: Understudy, project: Path) -> None:
+    topics = project / "topics.txt"
+    topics.write_text("rye bread\nthe steering of ships\n")
+    one = write(project / "one.yaml", "A baker of rye bread.")
+    options = ("--topics", topics, "--embedder", "hashing", "--reach", "0.4")
+    said = run(understudy, project, "fill", one, project / "recipe.yaml", "--out", project / "full", *options)
+    assert said.code == 0 and "1 gaps of 2 topics to fill" in " ".join(said.out.split())
+    assert "of 1 gaps are filled" in said.out
+    assert (project / "full" / "personas.parquet").is_file()
+    said = run(
+        understudy, project, "fill", one, project / "recipe.yaml", "--out", project / "none", *options[:-1], "0.01"
+    )
+    assert said.code == 0 and "No gaps" in said.out and not (project / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("build", "nowhere.yaml", "--out", "x"), "no such recipe"),
+        (("relate", "nobody", "recipe.yaml", "--out", "x"), "no persona set `nobody`"),
+        (("relate", "everyday", "recipe.yaml", "--out", "x", "--relations", "no.yaml"), "no.yaml: no such file"),
+        (("relate", "everyday", "recipe.yaml", "--out", "x", "--hops", "6", "--relatives", "3"), "at most 1,000"),
+        (("fill", "everyday", "recipe.yaml", "--out", "x", "--topics", "no.txt"), "no.txt: no such file"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_runs(
+    understudy: Understudy, project: Path, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    found = understudy("personas", *arguments)
+    assert found.code == 2 and said in found.err and not (project / "x").exists()

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from understudy import recipe as recipe_module
 from understudy.errors import RecipeError
 from understudy.recipe import Recipe, schema
 from understudy.recipe_file import load_recipe
@@ -59,6 +61,9 @@ def test_a_wrong_override_blames_the_override_and_not_a_line_of_the_file(path: P
         "seeds=[{path: other}]",
         "refine_rounds=0",
         "personas.inferred=0.1",
+        "personas.granularity=broad",
+        "personas.draw=spread",
+        "personas.shape=few-shot",
         "agents.judge=[faithful]",
         "dedup.minhash=0.8",
         "dedup.embedder=hashing",
@@ -93,6 +98,13 @@ def test_what_changes_the_corpus_changes_the_plan(path: Path, override: str):
 )
 def test_what_does_not_change_the_corpus_leaves_the_plan_alone(path: Path, override: str):
     assert load_recipe(path, (override,)).plan_version == load_recipe(path).plan_version
+
+
+def test_a_key_that_came_later_changes_no_plan_at_its_default(path: Path, monkeypatch: pytest.MonkeyPatch):
+    body: dict[str, Any] = {}
+    monkeypatch.setattr(recipe_module, "address", lambda said: body.update(said) or "hash")
+    assert load_recipe(path, ("personas.draw=uniform", "personas.shape=zero-shot")).plan_version == "hash"
+    assert set(body["personas"]) == {"set", "inferred"}
 
 
 def test_a_recipe_that_moves_keeps_its_plan(path: Path, tmp_path: Path):

@@ -177,3 +177,38 @@ def test_the_version_follows_what_changes_a_reply_and_nothing_else(write: Write)
 def test_a_pattern_that_is_no_regular_expression_is_refused(write: Write):
     path = write(HEAD + "pattern: 'Why ('\n")
     assert refusal(path).where == f"{path}: pattern"
+
+
+PERSONA = "name: ask\nfamily: persona\nsummary: Who.\nreply: PersonaText\n"
+THREE = "pattern: {broad: 'A .*', specific: 'A .* who .*', detailed: 'A .* who .*, because .*'}\n"
+
+
+def test_a_persona_agent_may_have_a_form_for_each_granularity(write: Write):
+    prompt = Prompt.load(write(PERSONA + THREE, "Who? {{ granularity }}"))
+    assert (prompt.form("broad"), prompt.form()) == ("A .*", "A .* who .*")
+    assert Prompt.load(write(PERSONA + "pattern: 'A .*'\n")).form("detailed") == "A .*"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (HEAD + THREE, "patterns by granularity"),
+        (PERSONA + "pattern: {broad: 'A .*', specific: 'A'}\n", "one each for broad, specific, detailed"),
+        (PERSONA + "pattern: {broad: 'A .*', specific: 'A', detailed: '('}\n", "not a regular expression"),
+        (PERSONA + "pattern: {broad: 'A', wide: 'B'}\n", "pattern"),
+        (PERSONA + "request: Do it.\n", "only an instruct agent"),
+        (PERSONA + "examples: [{text: One.}]\n", "only an instruct agent"),
+        (HEAD + "examples: [{persona: A cook.}]\n", "examples.0.text"),
+        (HEAD + "request: 'About {{ instruction }}'\n", "request uses ['instruction']"),
+        (HEAD + "request: 'About {{ persona'\n", "request"),
+    ],
+)
+def test_forms_requests_and_examples_are_checked(write: Write, head: str, said: str):
+    assert said in str(refusal(write(head)))
+
+
+def test_what_a_file_does_not_use_is_no_part_of_its_version(write: Write):
+    plain = Prompt.load(write()).version
+    assert plain == "28d7e15ca6f7d6c6bb8397fa719d77c7"  # as before there were such keys
+    for more in ('marker: "Q:"\n', "request: Ask.\n", "examples: [{text: One.}]\n"):
+        assert Prompt.load(write(HEAD + more)).version != plain

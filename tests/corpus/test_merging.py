@@ -3,14 +3,18 @@
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from understudy.corpus import RunFolder, merging
 from understudy.corpus.repair import check, repair
+from understudy.corpus.rows import EXAMPLE, example
+from understudy.corpus.rows import _as_now as rows_as_now
 from understudy.errors import RunFolderError, StorageError
 from understudy.graphs import Outcome, generate, shards
 from understudy.recipe_file import load_recipe
@@ -182,3 +186,20 @@ async def test_a_disk_that_fails_when_merged_files_go_is_named_and_the_run_goes_
     assert rows(project / "out") == rows(plain)
     assert check(project / "out") == []
     fault("the disk fails when merged files are removed", message=caught.value.message)
+
+
+async def test_rows_of_an_earlier_version_keep_their_personas_when_they_are_merged(project: Path):
+    await run(project, accept=24)
+    with RunFolder.read(project / "out") as folder:
+        name = next(file.name for file in folder.ledger.files("data/"))
+        kept = [one.persona for one in folder.examples()]
+    table = pq.read_table(project / "out" / name)
+    place = table.schema.get_field_index("persona")
+    was = pa.struct(
+        [field for field in table.schema.field("persona").type if field.name not in ("source", "attributes")]
+    )
+    old = pa.array([one and {key: one[key] for key in was.names} for one in table["persona"].to_pylist()], was)
+    now = rows_as_now(table.set_column(place, pa.field("persona", was), old), EXAMPLE)
+    assert now.schema.equals(EXAMPLE)
+    found = [example(row).persona for row in now.to_pylist()]
+    assert found == [one and replace(one, source=None) for one in kept[: len(found)]]

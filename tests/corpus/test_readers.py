@@ -7,7 +7,8 @@ import pytest
 
 from understudy.corpus.readers import files, read_source, read_sources, unread
 from understudy.errors import SeedError
-from understudy.nouns import Seed
+from understudy.nouns import Persona, Seed
+from understudy.personas import PersonaSet, save_set
 from understudy.recipe import Recipe, Source
 
 TEXT = "A lock lifts boats from one level of a canal to the next."
@@ -197,3 +198,15 @@ def test_a_source_without_seeds_is_named_and_says_what_is_read(tmp_path: Path, n
 def test_reading_is_lazy(tmp_path: Path):
     put(tmp_path / "a.md", TEXT), put(tmp_path / "b.md", b"\xff")
     assert next(read_source(Source(path="."), tmp_path)).content == TEXT
+
+
+@pytest.mark.parametrize("name", ["two.yaml", "two", "two/personas.parquet", "hub.jsonl"])
+def test_each_person_of_a_set_is_a_seed(tmp_path: Path, name: str):
+    members = (Persona.of("A nurse.", attributes={"age": "30-39"}), Persona.of("A judge."))
+    save_set(PersonaSet("two", "", "CC0-1.0", members), tmp_path / "two.yaml")
+    save_set(PersonaSet("two", "", "CC0-1.0", members), tmp_path / "two")
+    put(tmp_path / "hub.jsonl", "".join(json.dumps({"persona": one.text, "age": 34}) + "\n" for one in members))
+    nurse, judge = read(tmp_path / name, kind="persona")
+    assert (nurse.kind, nurse.content, judge.content) == ("persona", "A nurse.", "A judge.")
+    assert Persona(**nurse.meta["persona"]).id == members[0].id
+    assert nurse.meta["persona"]["attributes"] == {"age": "30-39"}

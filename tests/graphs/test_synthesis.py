@@ -1,12 +1,13 @@
 """What is made of people alone: six tasks in three shapes, each reply with its marker."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from understudy.agents import Agent, load_catalog
+from understudy.agents import REPLIES, Agent, load_catalog
 from understudy.corpus import RunFolder
 from understudy.errors import PromptError
 from understudy.graphs import Outcome, generate
@@ -63,6 +64,15 @@ def test_the_three_shapes_are_three_prompts(name: str):
     places = [(own.index(one.persona or ""), own.index(one.text)) for one in examples]
     assert [place for pair in places for place in pair] == sorted(place for pair in places for place in pair)
     assert all(PEOPLE[0].text in text for text in (zero, few, own))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_shown_is_what_is_wanted(name: str):
+    prompt = agents()[name].prompt
+    for one in prompt.examples:
+        assert re.fullmatch(prompt.form() or r"[\s\S]+", one.text), one.text
+        value = REPLIES[prompt.reply].read(one.text, False)
+        assert value == one.text if isinstance(value, str) else json.loads(one.text) == value.model_dump()
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
