@@ -95,6 +95,7 @@ async def measure(tasks: list[str], calls: int, path: str | None = None) -> dict
             for texts in (plain, conditioned):
                 say(f"{task}: " + " | ".join(texts[:3]))
             found[task] = compare(plain, conditioned)
+            say(f"{task}: {found[task]}")
     finally:
         await close_sms(sms)
     return found

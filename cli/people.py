@@ -51,7 +51,7 @@ def build(
     loaded = load_recipe(recipe, tuple(settings or ()))
     loaded, work = people.build(loaded, name=out.name, domain=domain, attributes=attributes)
     console().print(f"[bold]{loaded.name}[/]: {loaded.accept} personas into {out}")
-    _conclude(loaded, _run(loaded, out, work, yes, whole_plan=False))
+    _conclude(loaded, _run(loaded, out, work, yes, whole_plan=False), f"--seeds {recipe}")
 
 
 @app.command()
@@ -82,7 +82,7 @@ def relate(
         attributes=attributes,
     )
     console().print(f"[bold]{out.name}[/]: at most {loaded.accept:,} relatives into {out}")
-    _conclude(loaded, _run(loaded, out, work, yes))
+    _conclude(loaded, _run(loaded, out, work, yes), f"--seeds {recipe}")
 
 
 @app.command()
@@ -128,7 +128,7 @@ def fill(
         screen.print(f"  gap  {gap.similarity:.2f}  {visible(gap.topic.name)}", markup=False)
     if len(left) > _LEFT:
         screen.print(f"  and {len(left) - _LEFT:,} more: understudy personas cover {out}", style="dim", markup=False)
-    _conclude(loaded, outcome)
+    _conclude(loaded, outcome, f"--topics {topics}" if topics else f"--seeds {recipe}")
 
 
 _LEFT = 20
@@ -145,9 +145,10 @@ def _run(recipe: Recipe, out: Path, work: Work, yes: bool, *, whole_plan: bool =
     return outcome
 
 
-def _conclude(recipe: Recipe, outcome: Outcome) -> None:
+def _conclude(recipe: Recipe, outcome: Outcome, domain: str) -> None:
     from understudy.cli.run import conclude
 
     out = outcome.folder
-    steps = [f"understudy personas show {out}", f"understudy personas cover {out} --seeds RECIPE --out map.html"]
-    conclude(recipe, outcome, shlex.join(["understudy", *sys.argv[1:]]), [*steps, f"understudy report {out}"])
+    cover = f"understudy personas cover {out} {domain} --out map.html"
+    steps = [f"understudy personas show {out}", cover, f"understudy report {out}"]
+    conclude(recipe, outcome, shlex.join(["understudy", *sys.argv[1:]]), steps)

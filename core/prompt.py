@@ -23,7 +23,7 @@ from understudy.nouns import Family, Kind, Messages, address
 
 # The closed set of names a template may use, by the point of a seed's life at which they exist.
 VARIABLES: dict[str, frozenset[str]] = {
-    "persona": frozenset({"kind", "granularity", "relation"}),
+    "persona": frozenset({"kind", "granularity", "relation", "topic"}),
     "transform": frozenset({"kind", "persona"}),
     "instruct": frozenset({"kind", "persona"}),
     "answer": frozenset({"kind", "persona", "instruction"}),

@@ -46,7 +46,7 @@ async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: A
     calls = state.get("calls", ())
     persona = state.get("persona")
     if agent.prompt.family == "persona":
-        values["granularity"] = runtime.context.recipe.personas.granularity
+        values = {"granularity": runtime.context.recipe.personas.granularity, "topic": "", **values}
     else:
         values["persona"] = persona.text if persona else ""
     return await agent.ask(

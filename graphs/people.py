@@ -121,10 +121,10 @@ def fill(
         attributes: as in `build`.
     """
     recipe = recipe.model_copy(update={"test_share": 0.0, "draws_per_seed": 1, "accept": len(gaps)}).at(recipe.folder)
-    reaching = Reaching({gap.seed.id: gap.text for gap in gaps}, reach, embedder, tries)
+    reaching = Reaching({gap.seed.id: gap for gap in gaps}, reach, embedder, tries)
 
     def compiled() -> Any:
-        return _graph({"infer": (inferred, _to_reach), "reach": (reaching.look, reaching.after)}, attributes)
+        return _graph({"infer": (reaching.infer, _to_reach), "reach": (reaching.look, reaching.after)}, attributes)
 
     seeds = tuple((0, gap.seed) for gap in gaps)
     version = ("fill", base.version, [gap.text for gap in gaps], reach, embedder.name, tries, attributes)
@@ -208,25 +208,23 @@ def _to_reach(state: State, context: Context) -> Literal["reach", "commit"]:
     return "commit" if "status" in state else "reach"
 
 
+@nodes.counted
 async def infer(state: State, runtime: Runtime[Context]) -> Update:
     """Say who has to do with the seed, unless what comes out is nobody."""
     update = await inferred(state, runtime)
-    if "status" in update:
-        return update
     recipe = runtime.context.recipe
     # A profession alone says nothing of the subject.
     grounded = recipe.personas.granularity != "broad"
     return update | sound(update["persona"].text, recipe, state["seed"].content if grounded else None)
 
 
-@nodes.counted
-async def inferred(state: State, runtime: Runtime[Context]) -> Update:
-    """Say who has to do with the seed; the agents take turns from draw to draw, and from try to try."""
+async def inferred(state: State, runtime: Runtime[Context], topic: str = "") -> Update:
+    """Ask who has to do with the seed, or a topic in it; the agents take turns by draw, and from try to try."""
     context, seed, tried = runtime.context, state["seed"], state.get("round", 0)
     able = agents_for(context.catalog, seed, "PersonaText")
     start = Random(f"{context.recipe.seed}:{seed.id}:infer").randrange(len(able))  # noqa: S311
     agent = able[(start + state["draw"] + tried) % len(able)]
-    said = await nodes.ask({**state, "draw": state["draw"] + tried}, runtime, agent)
+    said = await nodes.ask({**state, "draw": state["draw"] + tried}, runtime, agent, topic=topic)
     persona = Persona.of(said.value, source=seed.id)
     return {"persona": persona, "path": (agent.name,), "calls": said.calls, "round": tried + 1}
 
@@ -351,15 +349,23 @@ class Kin:
 class Reaching:
     """Whether a person is near enough to the topic that nobody was near to."""
 
-    def __init__(self, topics: dict[str, str], reach: float, embedder: Embedder, tries: int) -> None:
+    def __init__(self, topics: dict[str, Topic], reach: float, embedder: Embedder, tries: int) -> None:
         self._topics = topics
+        self.infer = nodes.counted(self._infer)
         self._reach = reach
         self._embedder = embedder
         self._tries = tries
 
+    async def _infer(self, state: State, runtime: Runtime[Context]) -> Update:
+        """Say who has to do with the topic."""
+        seed = state["seed"]
+        return await inferred(
+            state, runtime, "" if seed.kind == "topic" else ": ".join(self._topics[seed.id].headings[-2:])
+        )
+
     async def look(self, state: State, runtime: Runtime[Context]) -> Update:
         """Compare the person with the topic."""
-        texts = [_text(state), self._topics[state["seed"].id]]
+        texts = [_text(state), self._topics[state["seed"].id].text]
         person, topic = await asyncio.to_thread(self._embedder.embed, texts)
         cosine = round(float(person @ topic), 6)
         near = Verdict("persona/reach", cosine >= self._reach, max(0.0, cosine), f"wanted {self._reach:g}")

@@ -9,6 +9,7 @@ another.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from understudy.personas.sets import PersonaSet
 
 REACH = 0.36
 _TITLE_WORDS = 10
+_UNDER = " › "
+_TAG = re.compile(r"<[^>]*>")
 # An embedder reads the beginning of a text only.
 _READ = 1000
 _BLOCK = 2048
@@ -40,6 +43,11 @@ class Topic:
     """What is embedded."""
     seed: Seed
     """What a persona who fills the gap is inferred from."""
+
+    @property
+    def headings(self) -> list[str]:
+        """The name, heading by heading."""
+        return self.name.split(_UNDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def topics_of(seeds: Sequence[Seed]) -> list[Topic]:
     out: dict[str, Topic] = {}
     for seed in seeds:
         headings = seed.meta.get("headings") or ()
-        name = " › ".join(headings) or " ".join(seed.content.split()[:_TITLE_WORDS])
+        name = _UNDER.join(headings) or " ".join(_TAG.sub("", seed.content).split()[:_TITLE_WORDS]) or seed.source
         out.setdefault(name, Topic(name, " ".join((*headings, seed.content))[:_READ], seed))
     return list(out.values())
 

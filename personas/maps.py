@@ -101,7 +101,9 @@ def page(made: PersonaSet, found: Coverage, told: Sequence[Share], where: Map) -
         said = f"{one.topic.name}: {'a gap, ' if gap else ''}{one.similarity:.2f} to {one.nearest.text}"
         dots.append(f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10"{kind}><title>{escape(said)}</title></rect>')
         if gap or len(found.topics) <= 40:
-            dots.append(f'<text x="{x + 8}" y="{y + 4}"{kind}>{escape(_short(one.topic.name))}</text>')
+            # Towards the middle, or it would run out of the picture.
+            at = f'x="{x - 8}" text-anchor="end"' if x > _SIDE / 2 else f'x="{x + 8}"'
+            dots.append(f'<text {at} y="{y + 4}"{kind}>{escape(_short(one.topic.headings[-1]))}</text>')
     for cluster, label in enumerate(where.labels):
         members = where.personas[where.cluster == cluster]
         x, y = _pixels(np.median(members, axis=0))
@@ -122,6 +124,7 @@ def page(made: PersonaSet, found: Coverage, told: Sequence[Share], where: Map) -
         f"{len(made.personas):,} personas, {len(found.topics):,} topics; {found.share:.0%} of the topics have somebody "
         f"within {found.reach:g}, evenness {found.evenness:.2f}, {len(found.idle):,} personas are near no topic."
     )
+    shared = ("attribute", "value", "personas", "share", "wanted", "")
     return _PAGE.format(
         title=escape(made.name),
         about=escape(made.description),
@@ -129,7 +132,7 @@ def page(made: PersonaSet, found: Coverage, told: Sequence[Share], where: Map) -
         side=_SIDE,
         dots="\n".join(dots),
         gaps=_table(("gap", "nearest", "who is nearest"), gaps) if gaps else "<p>No gaps.</p>",
-        people=_table(("attribute", "value", "personas", "share", "wanted", ""), people) if people else "<p>None.</p>",
+        people=f"<h2>Who they are</h2>\n{_table(shared, people)}" if people else "",
     )
 
 
@@ -147,7 +150,7 @@ def _picture(path: Path, made: PersonaSet, found: Coverage, where: Map) -> None:
             axis.scatter(where.topics[which, 0], where.topics[which, 1], s=36, marker="s", c=colour, label=label)
     for one, place, alone in zip(found.topics, where.topics, gap, strict=True):
         if alone or len(found.topics) <= 40:
-            name = _short(one.topic.name).replace("$", r"\$")
+            name = _short(one.topic.headings[-1]).replace("$", r"\$")
             axis.annotate(name, place, xytext=(5, 3), textcoords="offset points", fontsize=7,
                           color=_GAP if alone else "#222222")  # fmt: skip
     for cluster, label in enumerate(where.labels):
@@ -230,7 +233,6 @@ p.soft {{ color: var(--soft); }}
 Point at one to read it. Only distances between neighbours mean something.</p>
 <h2>Gaps</h2>
 {gaps}
-<h2>Who they are</h2>
 {people}
 </main>
 </body>

@@ -18,6 +18,7 @@ VALUES = {
     "suggestion": "Say more.",
     "granularity": "specific",
     "relation": "works beside this person",
+    "topic": "",
 }
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).glob("*.md"))
 

@@ -21,6 +21,7 @@ VALUES = {
     "suggestion": "Say more.",
     "granularity": "specific",
     "relation": "works beside this person",
+    "topic": "",
 }
 FAMILIES = {
     "persona": {"persona", "instruct", "answer"},
