@@ -53,6 +53,12 @@ def read(folder: Path) -> tuple[dict[str, str], tuple[Persona, ...]]:
     Raises:
         PersonaError: naming file and row.
     """
+    if not (folder / MEMBERS).is_file() and (folder / "ledger.db").is_file():
+        raise PersonaError(
+            "holds a run and no persona set",
+            where=str(folder),
+            remedy="if it makes a set, give its command again until it has ended; if it makes a corpus, name a set",
+        )
     members, told = take(folder / MEMBERS)
     if twins := told["twins"] + told["empty"]:
         raise PersonaError(

@@ -46,7 +46,7 @@ async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: A
     calls = state.get("calls", ())
     persona = state.get("persona")
     if agent.prompt.family == "persona":
-        values = {"granularity": runtime.context.recipe.personas.granularity, "topic": "", **values}
+        values = {"granularity": runtime.context.recipe.personas.granularity, "topic": "", "relation": ""} | values
     else:
         values["persona"] = persona.text if persona else ""
     return await agent.ask(
@@ -61,7 +61,8 @@ async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: A
     )
 
 
-def _paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
+def paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
+    """The calls that came before an error."""
     return error.calls if isinstance(error, Unusable) else ()
 
 
@@ -140,7 +141,7 @@ async def answer(state: State, runtime: Runtime[Context]) -> Update:
         said = await ask(state, runtime, agent, instruction=state["instruction"])
     except (Unusable, EngineRefused) as error:
         if "draft" in state:  # the edited instruction found no answer; the draft before it stands
-            return {"answer": "", "path": (agent.name,), "calls": _paid(error)}
+            return {"answer": "", "path": (agent.name,), "calls": paid(error)}
         raise
     update: Update = {"answer": said.value, "path": (agent.name,), "calls": said.calls}
     if "draft" not in state:
@@ -176,7 +177,7 @@ async def suggest(state: State, runtime: Runtime[Context]) -> Update:
     try:
         said = await ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
     except (Unusable, EngineRefused) as error:  # the draft stands as it is
-        return update | {"improved": False, "calls": _paid(error)}
+        return update | {"improved": False, "calls": paid(error)}
     return update | {"suggestion": said.value, "calls": said.calls}
 
 
@@ -190,7 +191,7 @@ async def edit(state: State, runtime: Runtime[Context]) -> Update:
             suggestion=state["suggestion"],
         )  # fmt: skip
     except (Unusable, EngineRefused) as error:  # the draft stands as it is
-        return update | {"improved": False, "calls": _paid(error)}
+        return update | {"improved": False, "calls": paid(error)}
     return update | {"calls": said.calls, str(agent.prompt.edits): said.value}
 
 

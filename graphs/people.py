@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 
 from understudy.agents import Agent, Catalog, Known, Unusable, load_catalog
 from understudy.corpus import Accounting, RunFolder, card, persona_folders
-from understudy.errors import PersonaError
+from understudy.errors import EngineRefused, PersonaError
 from understudy.evals import PERSONA_RULES, Pair, on_topic, verdicts
 from understudy.graphs import nodes
 from understudy.graphs.nodes import Update
@@ -37,7 +37,6 @@ MOST_HOPS = 6
 _FRAME = "This person works as wants know explain glad because must decide see uses this code another"
 _MOST_DRAWS = 1000  # what a recipe allows
 _NOT_KNOWN = frozenset({"", "none", "unknown", "n/a", "null", "not specified"})
-After = Literal["gate", "commit"]
 
 
 def build(recipe: Recipe, *, name: str, domain: str = "", attributes: bool = False) -> tuple[Recipe, Work]:
@@ -50,7 +49,16 @@ def build(recipe: Recipe, *, name: str, domain: str = "", attributes: bool = Fal
         name: what the set is called.
         domain: what the people have to do with.
         attributes: whether what is known of each is asked for as well, one call more.
+
+    Raises:
+        PersonaError: when seeds are people already.
     """
+    if (place := next((n for n, source in enumerate(recipe.seeds) if source.kind == "persona"), None)) is not None:
+        raise PersonaError(
+            "people are inferred from texts, tables and code",
+            where=f"seeds[{place}].kind: persona",
+            remedy="to find out who is related to people, `understudy personas relate`",
+        )
     recipe = recipe.model_copy(update={"test_share": 0.0}).at(recipe.folder)
     base = PersonaSet(name, f"People inferred from the seeds of {recipe.name}.", recipe.license, (), domain)
     made = f"text-to-persona, {recipe.personas.granularity}"
@@ -128,7 +136,7 @@ def fill(
 
     seeds = tuple((0, gap.seed) for gap in gaps)
     version = ("fill", base.version, [gap.text for gap in gaps], reach, embedder.name, tries, attributes)
-    return recipe, _work(recipe, compiled, base, f"{len(gaps)} gaps to fill", seeds, version)
+    return recipe, _work(recipe, compiled, base, f"people for {len(gaps)} gaps", seeds, version)
 
 
 def _work(
@@ -196,7 +204,7 @@ def _graph(first: dict[str, tuple[Any, Any]], attributes: bool, closed: Callable
     return graph.compile(name="understudy-people")
 
 
-def _to_gate(state: State, context: Context) -> After:
+def _to_gate(state: State, context: Context) -> Literal["gate", "commit"]:
     return "commit" if "status" in state else "gate"
 
 
@@ -254,8 +262,8 @@ async def describe(state: State, runtime: Runtime[Context]) -> Update:
     (agent,) = agents_for(runtime.context.catalog, seed, "Known")[:1]
     try:
         said = await nodes.ask({**state, "seed": seed}, runtime, agent)
-    except Unusable as error:
-        return {"path": (agent.name,), "calls": error.calls}
+    except (Unusable, EngineRefused) as error:
+        return {"path": (agent.name,), "calls": nodes.paid(error)}
     known: Known = said.value
     words = {name: " ".join(getattr(known, name).split()) for name in ATTRIBUTES}
     attributes = {name: value for name, value in words.items() if value.lower() not in _NOT_KNOWN}

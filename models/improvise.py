@@ -50,6 +50,16 @@ def _sentence(words: list[str], rng: random.Random, least: int, most: int) -> st
     return text[: most - 1] + "x" if len(text) > most else text
 
 
+def _takes(kinds: Any, char: str) -> bool:
+    """Whether a character class has room for a character."""
+    negated = kinds[0][0] is code.NEGATE
+    named = any(
+        (kind is code.LITERAL and value == ord(char)) or (kind is code.RANGE and value[0] <= ord(char) <= value[1])
+        for kind, value in kinds
+    )
+    return negated != named or any(kind is code.CATEGORY for kind, _ in kinds)
+
+
 def _write(tree: Any, words: list[str], rng: random.Random) -> list[str]:
     """A text that the parsed expression matches; runs of a character class become words."""
     out: list[str] = []
@@ -65,6 +75,8 @@ def _write(tree: Any, words: list[str], rng: random.Random) -> list[str]:
             if inner[0][0] in (code.IN, code.NOT_LITERAL, code.ANY):
                 spaced = inner[0][0] is not code.IN or inner[0][1][0][0] is not code.RANGE
                 most = min(int(most), 200)
+                if inner[0][0] is code.IN and not _takes(inner[0][1], "T"):
+                    words = [word.lower() for word in words]
                 text = _sentence(words, rng, max(least, min(150 if spaced else 3, most)), most)
                 out.append(text if spaced else text.replace(" ", "_"))
             else:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from understudy.corpus import RunFolder
-from understudy.errors import PersonaError
+from understudy.errors import EngineRefused, PersonaError
 from understudy.graphs import Outcome, generate, people
 from understudy.models import Scripted
 from understudy.models.embedder import Matrix
@@ -19,7 +19,7 @@ from understudy.models.sm import Constraint, Reply, Request
 from understudy.nouns import Persona, Seed
 from understudy.personas import PersonaSet, load_set
 from understudy.personas.coverage import Topic
-from understudy.recipe import Recipe
+from understudy.recipe import Recipe, Source
 from understudy.recipe_file import load_recipe
 
 
@@ -296,3 +296,27 @@ def test_the_cast_of_people_is_there_whatever_the_recipe_chooses(project: Path) 
         "relative",
         "would-read",
     ]
+
+
+async def test_an_engine_that_refuses_to_describe_somebody_ends_no_run(project: Path) -> None:
+    class Refusing(Telling):
+        async def complete(self, request: Request) -> tuple[Reply, ...]:
+            if request.constraint and request.constraint.kind == "schema":
+                raise EngineRefused("too long")
+            return await super().complete(request)
+
+    made, work = people.build(recipe(project, "accept=4", "verify.min_grounding=null"), name="set", attributes=True)
+    outcome = await generate(made, project / "set", sm=Refusing(tell=lambda *_: None), work=work)
+    assert outcome.books.drafts["accepted"] == 4
+
+
+def test_people_are_not_inferred_from_people(project: Path) -> None:
+    seeds = recipe(project).model_copy(update={"seeds": (Source(path="two.yaml", kind="persona"),)})
+    with pytest.raises(PersonaError, match=r"seeds\[0\].kind: persona: people are inferred from texts"):
+        people.build(seeds, name="set")
+
+
+async def test_a_run_that_has_made_no_set_is_told_apart(project: Path) -> None:
+    await generate(recipe(project, "accept=1"), project / "corpus")
+    with pytest.raises(PersonaError, match="holds a run and no persona set"):
+        load_set(str(project / "corpus"))

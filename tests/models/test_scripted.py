@@ -1,5 +1,6 @@
 import json
 import re
+from typing import get_args
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, convert_to_messages
@@ -9,6 +10,7 @@ from understudy.corpus.tokens import count_tokens
 from understudy.errors import EngineRefused
 from understudy.models import Constraint, Scripted
 from understudy.models.improvise import improvise
+from understudy.prompt import Granularity
 
 ASK = ({"role": "system", "content": "Be true."}, {"role": "user", "content": "Why does a lock need no pump?"})
 LONG = (
@@ -86,12 +88,14 @@ def test_an_improvised_reply_needs_no_words_to_start_from():
     assert improvise(({"role": "user", "content": "?"},), 0, None)
 
 
+@pytest.mark.parametrize("granularity", get_args(Granularity))
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
-def test_an_improvised_reply_has_the_form_that_the_agent_asks_for(agent):
+def test_an_improvised_reply_has_the_form_that_the_agent_asks_for(agent, granularity):
+    form = agent.prompt.form(granularity)
     for seed in range(15):
         for messages in (ASK, LONG):
-            text = improvise(messages, seed, Constraint("regex", agent.prompt.pattern))
-            assert re.fullmatch(agent.prompt.pattern, text), text
+            text = improvise(messages, seed, Constraint("regex", form))
+            assert re.fullmatch(form, text), text
             assert REPLIES[agent.prompt.reply].read(text, False) == text
 
 
