@@ -55,7 +55,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0
     for family, times in roles.items():
-        agents = catalog.agents[family]  # type: ignore[index]
+        agents = [one for one in catalog.agents[family] if kinds.keys() & set(one.prompt.kinds)]  # type: ignore[index]
         if not agents or not times:
             continue
         per = 1.0 if family == "judge" else times
