@@ -5,7 +5,18 @@ the registry (`catalog.py`); `replies.py` says what each may answer; `agent.py` 
 """
 
 from understudy.agents.agent import Agent, Spoken, Unusable
-from understudy.agents.catalog import Catalog, load_catalog
+from understudy.agents.catalog import Catalog, load_catalog, load_skills
 from understudy.agents.replies import REPLIES, Judgement, Known, ReplyType
 
-__all__ = ["REPLIES", "Agent", "Catalog", "Judgement", "Known", "ReplyType", "Spoken", "Unusable", "load_catalog"]
+__all__ = [
+    "REPLIES",
+    "Agent",
+    "Catalog",
+    "Judgement",
+    "Known",
+    "ReplyType",
+    "Spoken",
+    "Unusable",
+    "load_catalog",
+    "load_skills",
+]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
+
+import yaml
 
 from understudy.agents.agent import Agent
 from understudy.agents.replies import REPLIES
@@ -29,10 +32,17 @@ class Catalog:
 
     agents: dict[Family, tuple[Agent, ...]]
 
-    def of(self, family: Family, kind: Kind) -> tuple[Agent, ...]:
-        """The agents of a family that take seeds of a kind, by name; the most particular answerers only."""
+    def of(self, family: Family, kind: Kind, skill: str | None = None) -> tuple[Agent, ...]:
+        """The agents of a family that take seeds of a kind, by name.
+
+        Of those who recast, these are the ones for a skill and those for any; of those who answer, the ones for the
+        skill, or else for any, and of them the most particular.
+        """
         able = [agent for agent in self.agents[family] if kind in agent.prompt.kinds]
+        if family in {"transform", "answer"}:
+            able = [agent for agent in able if agent.prompt.skill in {None, skill}]
         if family == "answer" and able:
+            able = [agent for agent in able if agent.prompt.skill == skill] or able
             fewest = min(len(agent.prompt.kinds) for agent in able)
             able = [agent for agent in able if len(agent.prompt.kinds) == fewest]
         return tuple(able)
@@ -86,12 +96,19 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
     cast = cast or Cast()
     system = (shipped() / "shared" / "system.md").read_text(encoding="utf-8").strip()
     found: dict[Family, dict[str, Agent]] = {family: {} for family in FAMILIES}
+    skills = load_skills(folder)
     for root in [shipped(), *([folder] if folder else [])]:
         if not root.is_dir():
             raise PromptError("no such folder of prompt files", where=str(root), remedy="check `agents.folder`")
         for family in FAMILIES:
-            for path in sorted((root / family).glob("*.md")):
-                found[family][path.stem] = Agent(_load(path, family, path.stat().st_mtime_ns), system)
+            here: dict[str, Path] = {}
+            for path in sorted((root / family).rglob("*.md")):
+                if (twin := here.setdefault(path.stem, path)) != path:
+                    raise PromptError("another file has this name", where=str(path), remedy=f"rename it, or {twin}")
+                prompt = _load(path, family, path.stat().st_mtime_ns)
+                if prompt.skill is not None and prompt.skill not in skills:
+                    _unknown_skill(prompt.skill, skills, f"{path}: skill")
+                found[family][path.stem] = Agent(prompt, system)
     agents: dict[Family, tuple[Agent, ...]] = {}
     for family in FAMILIES:
         names: tuple[str, ...] | None = getattr(cast, family)
@@ -106,14 +123,54 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
         agents[family] = tuple(known[name] for name in sorted(known if names is None else names))
+    if cast.skills is not None:
+        for skill in cast.skills:
+            if skill not in skills:
+                _unknown_skill(skill, skills, "agents.skills")
+        agents["instruct"] = tuple(one for one in agents["instruct"] if one.prompt.skill in cast.skills)
     return Catalog(agents)
+
+
+def load_skills(folder: Path | None = None) -> dict[str, str]:
+    """The skills by name, each with what it is: the shipped ones, then those of `folder`.
+
+    Raises:
+        PromptError: when a `skills.yaml` is no mapping of names to sentences.
+    """
+    known: dict[str, str] = {}
+    for path in (shipped().parent / "skills.yaml", *([folder / "skills.yaml"] if folder else [])):
+        if not path.is_file():
+            continue
+        try:
+            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError) as error:
+            raise PromptError(f"not valid YAML: {error}", where=str(path)) from error
+        if not isinstance(said, dict) or not all(isinstance(part, str) for pair in said.items() for part in pair):
+            raise PromptError(
+                "not a list of skills", where=str(path), expected="each with a sentence: `name: What it is.`"
+            )
+        known |= said
+    return known
+
+
+def _unknown_skill(skill: str, known: Iterable[str], where: str) -> NoReturn:
+    near = difflib.get_close_matches(skill, list(known), n=1, cutoff=0.5)
+    raise PromptError(
+        f"no skill is called `{skill}`",
+        where=where,
+        expected=f"one of: {', '.join(known)}",
+        remedy=f"did you mean `{near[0]}`?" if near else "add it to a `skills.yaml` beside your prompt files",
+    )
 
 
 @cache
 def _load(path: Path, family: Family, modified_ns: int) -> Prompt:
     """Parsed once for each state of the file."""
     prompt = Prompt.load(path)
-    for field, given, wanted in (("name", prompt.name, path.stem), ("family", prompt.family, family)):
+    checks = [("name", prompt.name, path.stem), ("family", prompt.family, family)]
+    if path.parent.name != family:
+        checks.append(("skill", prompt.skill or "none", path.parent.name))
+    for field, given, wanted in checks:
         if given != wanted:
             raise PromptError(
                 f"got `{given}`", where=f"{path}: {field}", expected=f"`{wanted}`, as the file's place says"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import evaluate, graph, init, journal, people, report, run, traces, train
+from understudy.cli import agents, evaluate, graph, init, journal, people, report, run, traces, train
 
 app = typer.Typer(
     name="understudy",
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init.init)
+app.command(name="agents")(agents.agents)
 app.add_typer(people.app, name="personas")
 app.command()(run.run)
 app.command()(traces.traces)

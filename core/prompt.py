@@ -34,7 +34,7 @@ VARIABLES: dict[str, frozenset[str]] = {
 Granularity = Literal["broad", "specific", "detailed"]
 Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 # Keys that came after the first release: a file without them has the version that it always had.
-_LATER = ("marker", "request", "examples")
+_LATER: dict[str, Any] = {"marker": None, "request": None, "examples": [], "skill": None, "grounded": True}
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 
@@ -68,6 +68,8 @@ class Prompt(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     family: Family
+    skill: str | None = None
+    """Transform, instruct and answer agents: the skill that they are for, one of `skills.yaml`; none means any."""
     summary: str
     """One line for people: what the agent does."""
     kinds: tuple[Kind, ...] = ("text", "table", "code")
@@ -87,6 +89,8 @@ class Prompt(BaseModel):
     """Instruct agents: a template of what the user is to have said, when the reply is the answer already."""
     examples: tuple[Shown, ...] = ()
     """Instruct agents: what to show in the shapes `few-shot` and `persona-few-shot`."""
+    grounded: bool = True
+    """Instruct agents: whether instruction and answer must share words with the seed."""
     edits: Literal["instruction", "answer"] | None = None
     """Refine pairs: what the editor rewrites."""
     source: str | None = None
@@ -146,6 +150,8 @@ class Prompt(BaseModel):
             )
         if (self.request or self.examples) and self.family != "instruct":
             raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples")
+        if self.skill and self.family not in {"transform", "instruct", "answer"}:
+            raise PromptError(f"a {self.family} agent has no skill", where=f"{self.file}: skill", remedy="remove it")
         try:
             for pattern in by_granularity.values() or [self.pattern or ""]:
                 regex.compile(pattern)
@@ -170,7 +176,7 @@ class Prompt(BaseModel):
     def version(self) -> str:
         """Hash of everything in the file that changes a reply."""
         body = self.model_dump(mode="json", exclude={"summary", "source", "file"})
-        return address({key: value for key, value in body.items() if key not in _LATER or value})
+        return address({key: value for key, value in body.items() if key not in _LATER or value != _LATER[key]})
 
     def form(self, granularity: Granularity = "specific") -> str | None:
         """The expression that a reply must match, without the marker; where there are several, by granularity."""

@@ -293,8 +293,11 @@ class Cast(Strict):
     """Who answers; every kind of seed needs one, and the one for the fewest kinds is taken."""
     judge: tuple[str, ...] | None = None
     """Who must all agree before an example is accepted; an empty list: the rules alone decide."""
+    skills: tuple[str, ...] | None = None
+    """Which skills are asked for, as `understudy agents` lists them; null means all that a seed can feed."""
     folder: str | None = None
-    """A folder of your own prompt files, `<family>/<name>.md`, added to the shipped ones."""
+    """A folder of your own prompt files, `<family>/<name>.md` or `<family>/<skill>/<name>.md`, added to the shipped
+    ones."""
 
 
 class Budget(Strict):
@@ -370,8 +373,13 @@ _SERVING = (
 )  # fmt: skip
 
 
-# Keys of `personas` that came after the first release, with what was done before there were any.
-_LATER = {"granularity": "specific", "draw": "uniform", "shape": "zero-shot"}
+# Keys that came after the first release, with what was done before there were any.
+_LATER = (
+    ("personas", "granularity", "specific"),
+    ("personas", "draw", "uniform"),
+    ("personas", "shape", "zero-shot"),
+    ("agents", "skills", None),
+)
 
 
 def _misplaced(at: tuple[str | int, ...], got: str, expected: str) -> PydanticCustomError:
@@ -463,9 +471,9 @@ class Recipe(Strict):
         body = self.model_dump(
             mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
         )
-        for key, later in _LATER.items():
-            if body["personas"][key] == later:
-                del body["personas"][key]
+        for section, key, later in _LATER:
+            if body[section][key] == later:
+                del body[section][key]
         body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
 

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from understudy import errors
-from understudy.agents import REPLIES, load_catalog
+from understudy.agents import REPLIES, load_catalog, load_skills
 from understudy.cli import app
 from understudy.graphs.drawing import draw, mermaid
 from understudy.nouns import FAMILIES
@@ -223,16 +223,22 @@ def agents_page() -> str:
     parts = [
         "# The agents",
         _NOTE,
-        "One agent is one prompt file, `agents/prompts/<family>/<name>.md`. A recipe narrows the cast under `agents:` "
+        "One agent is one prompt file, `agents/prompts/<family>/<name>.md`; those who are for one skill lie in "
+        "`<family>/<skill>/`. A recipe narrows the cast under `agents:` "
         "and adds files of its own with `agents.folder`; [how to add one](../how-to/add-an-agent.md). A summary says "
         "what the agent does, `kinds` which seeds it takes, and the source where the idea comes from.",
     ]
     for family in FAMILIES:
-        rows = [
-            [f"`{agent.prompt.name}`", ", ".join(agent.prompt.kinds), agent.prompt.summary, agent.prompt.source or ""]
-            for agent in catalog.agents[family]
-        ]
-        parts += [f"## {family}", _table(["name", "kinds", "summary", "source"], rows)]
+        parts.append(f"## {family}")
+        for skill in (None, *load_skills()):
+            rows = [
+                [f"`{one.prompt.name}`", ", ".join(one.prompt.kinds), one.prompt.summary, one.prompt.source or ""]
+                for one in catalog.agents[family]
+                if one.prompt.skill == skill
+            ]
+            if rows:
+                parts += [f"### {family}: {skill}"] if skill else []
+                parts.append(_table(["name", "kinds", "summary", "source"], rows))
     parts += [
         "## What a prompt file may use",
         "A template may use the names that exist when its family speaks; the reply type decides how the reply is "

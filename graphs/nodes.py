@@ -89,7 +89,8 @@ async def persona(state: State, runtime: Runtime[Context]) -> Update:
 @counted
 async def transform(state: State, runtime: Runtime[Context]) -> Update:
     """Recast the seed in another form, or leave it as it is: one chance among the forms."""
-    agents = runtime.context.catalog.of("transform", state["seed"].kind)
+    skill = runtime.context.leaf(state).prompt.skill
+    agents = runtime.context.catalog.of("transform", state["seed"].kind, skill)
     chosen = runtime.context.rng(state, "transform").choice([None, *agents])
     if chosen is None:
         return {"passage": None, "path": ("transform/identity",)}
@@ -103,8 +104,7 @@ async def transform(state: State, runtime: Runtime[Context]) -> Update:
 async def instruct(state: State, runtime: Runtime[Context]) -> Update:
     """Write one instruction about the material."""
     context = runtime.context
-    agents = context.catalog.of("instruct", state["seed"].kind)
-    agent = context.rng(state, "instruct").choice(agents)
+    agent = context.leaf(state)
     said = await ask(state, runtime, agent, shape=context.recipe.personas.shape)
     update: Update = {"asked_by": agent, "path": (agent.name,), "calls": said.calls}
     if agent.prompt.request is not None:  # the reply is the answer already
@@ -115,7 +115,7 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
         return update | {"draft": draft_of(whole, runtime, update["answer"])}
     update["instruction"] = said.value
     pair = _pair({**state, "asked_by": agent}, said.value, "")
-    found = verdicts(pair, context.limits(state), INSTRUCTION_RULES)
+    found = verdicts(pair, context.limits({**state, "asked_by": agent}), INSTRUCTION_RULES)
     return update | (rejected(found) if not all(verdict.passed for verdict in found) else {})
 
 
@@ -135,7 +135,7 @@ def _twin(match: Any) -> Verdict:
 @counted
 async def answer(state: State, runtime: Runtime[Context]) -> Update:
     """Answer the instruction from the material."""
-    agents = runtime.context.catalog.of("answer", state["seed"].kind)
+    agents = runtime.context.catalog.of("answer", state["seed"].kind, state["asked_by"].prompt.skill)
     agent = runtime.context.rng(state, "answer").choice(agents)
     try:
         said = await ask(state, runtime, agent, instruction=state["instruction"])

@@ -78,9 +78,17 @@ class Context:
         return voices[0] if len(voices) == 1 else self.rng(state, f"voice:{agent.name}").choice(voices)
 
     def limits(self, state: State) -> Verify:
-        """The rules' limits; what is made of a person alone has no material to be grounded in."""
+        """The rules' limits; what is made of a person alone, or is free of its seed, is grounded in nothing."""
         limits = self.recipe.verify
-        return limits.model_copy(update={"min_grounding": None}) if state["seed"].kind == "persona" else limits
+        free = state["seed"].kind == "persona" or not state["asked_by"].prompt.grounded
+        return limits.model_copy(update={"min_grounding": None}) if free else limits
+
+    def leaf(self, state: State) -> Agent:
+        """Who asks in this draft: a skill is drawn of those that the seed can feed, and of its agents one."""
+        able = self.catalog.of("instruct", state["seed"].kind)
+        skills = sorted({agent.prompt.skill or "" for agent in able})
+        skill = skills[0] if len(skills) == 1 else self.rng(state, "skill").choice(skills)
+        return self.rng(state, "instruct").choice([one for one in able if (one.prompt.skill or "") == skill])
 
     def rng(self, state: State, stage: str) -> Random:
         """Randomness for one stage of one draft: the same whatever else runs beside it."""

@@ -77,6 +77,8 @@ def _write(tree: Any, words: list[str], rng: random.Random) -> list[str]:
                 most = min(int(most), 200)
                 if inner[0][0] is code.IN and not _takes(inner[0][1], "T"):
                     words = [word.lower() for word in words]
+                if inner[0][0] is code.IN and not _takes(inner[0][1], "t"):
+                    words = [str(rng.randrange(1, 10**most))] if most < 10 else ["7"]
                 text = _sentence(words, rng, max(least, min(150 if spaced else 3, most)), most)
                 out.append(text if spaced else text.replace(" ", "_"))
             else:

@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from understudy.agents import REPLIES, Agent, load_catalog
+from understudy.agents import REPLIES, Agent, load_catalog, load_skills
 from understudy.agents.catalog import shipped
 from understudy.errors import PromptError
 from understudy.nouns import FAMILIES, Kind, Seed
@@ -20,7 +20,7 @@ VALUES = {
     "relation": "works beside this person",
     "topic": "",
 }
-FILES = sorted(path for family in FAMILIES for path in (shipped() / family).glob("*.md"))
+FILES = sorted(path for family in FAMILIES for path in (shipped() / family).rglob("*.md"))
 
 
 def prompt_file(
@@ -154,3 +154,77 @@ def test_an_agent_that_is_edited_while_the_process_lives_is_read_again(tmp_path:
 
 def test_every_reply_type_serves_a_family_and_every_family_has_one():
     assert {family for reply in REPLIES.values() for family in reply.families} == set(FAMILIES)
+
+
+def leaves(skill: str) -> list[str]:
+    return [agent.prompt.name for agent in load_catalog().agents["instruct"] if agent.prompt.skill == skill]
+
+
+def test_the_skills_are_the_paper_s_seventeen():
+    assert len(load_skills()) == 17
+
+
+@pytest.mark.parametrize(
+    "skill", sorted(set(load_skills()) - {"reading-comprehension", "text-modification", "tool-use", "conversation"})
+)
+def test_a_skill_has_eight_leaves_at_least(skill: str):
+    assert len(leaves(skill)) >= 8
+
+
+def test_reading_and_modification_have_as_many_leaves_as_in_the_paper():
+    assert (len(leaves("reading-comprehension")), len(leaves("text-modification"))) == (43, 18)
+    transforms = [one for one in load_catalog().agents["transform"] if one.prompt.skill == "reading-comprehension"]
+    assert len(transforms) == 8  # and leaving the text as it is
+
+
+def test_a_new_skill_with_two_leaves_is_files_only(tmp_path: Path):
+    (tmp_path / "skills.yaml").write_text("gardening: Grow things.\n")
+    for name in ("when-to-sow", "what-to-feed"):
+        prompt_file(tmp_path, "instruct/gardening", name, head="skill: gardening\nreply: Instruction\n")
+        text = (tmp_path / "instruct" / "gardening" / f"{name}.md").read_text()
+        (tmp_path / "instruct" / "gardening" / f"{name}.md").write_text(
+            text.replace("family: instruct/gardening", "family: instruct")
+        )
+    catalog = load_catalog(Cast(skills=("gardening",)), tmp_path)
+    assert [agent.prompt.name for agent in catalog.agents["instruct"]] == ["what-to-feed", "when-to-sow"]
+    assert load_skills(tmp_path)["gardening"] == "Grow things."
+
+
+def test_a_skill_that_nobody_knows_is_told_with_the_one_that_was_meant(tmp_path: Path):
+    with pytest.raises(PromptError, match=r"agents.skills: no skill is called `codding`(.|\n)*did you mean `coding`"):
+        load_catalog(Cast(skills=("codding",)))
+    prompt_file(tmp_path, "instruct", "dig", head="skill: zzz\nreply: Instruction\n")
+    with pytest.raises(PromptError, match=r"dig.md: skill: no skill is called `zzz`(.|\n)*skills.yaml"):
+        load_catalog(folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["- gardening", "gardening: [a]", "gardening: 3", "a: [b"])
+def test_a_bad_list_of_skills_is_named(tmp_path: Path, text: str):
+    (tmp_path / "skills.yaml").write_text(text)
+    with pytest.raises(PromptError, match=r"skills.yaml: not "):
+        load_catalog(folder=tmp_path)
+
+
+def test_two_files_of_one_name_are_an_error(tmp_path: Path):
+    prompt_file(tmp_path, "instruct", "dig", head="skill: coding\nreply: Instruction\n")
+    (tmp_path / "instruct" / "coding").mkdir()
+    (tmp_path / "instruct" / "coding" / "dig.md").write_text((tmp_path / "instruct" / "dig.md").read_text())
+    with pytest.raises(PromptError, match="another file has this name"):
+        load_catalog(folder=tmp_path)
+
+
+def test_a_file_lies_in_the_folder_of_its_skill(tmp_path: Path):
+    prompt_file(tmp_path, "instruct", "dig")
+    (tmp_path / "instruct" / "coding").mkdir()
+    (tmp_path / "instruct" / "dig.md").rename(tmp_path / "instruct" / "coding" / "dig.md")
+    with pytest.raises(PromptError, match=r"dig.md: skill: got `none`(.|\n)*expected: `coding`"):
+        load_catalog(folder=tmp_path)
+
+
+def test_who_answers_for_a_skill_answers_there_alone():
+    catalog = load_catalog()
+    assert [agent.name for agent in catalog.of("answer", "text", "fermi")] == ["answer/estimate"]
+    assert [agent.name for agent in catalog.of("answer", "text", "rag")] == ["answer/answer"]
+    assert [agent.name for agent in catalog.of("answer", "code", "fermi")] == ["answer/answer-code"]
+    recast = {agent.prompt.name for agent in catalog.of("transform", "text", "reading-comprehension")}
+    assert recast - {agent.prompt.name for agent in catalog.of("transform", "text", "rag")} >= {"poem", "satire"}

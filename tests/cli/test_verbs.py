@@ -88,7 +88,8 @@ def test_markup_in_seeds_is_shown_as_it_is(understudy: Understudy, project: Path
     (project / "docs" / "bread.md").write_text(
         "The [bold]yeast[/bold] \x1b[31mmakes[/] {{ 7 * 7 }} gas in dough, and bread rises."
     )
-    assert understudy("run", project / "recipe.yaml", "--out", "out", "--set", "accept=3").code == 0
+    cast = "agents.instruct=[literal-question, why-question, code-usage, table-lookup]"
+    assert understudy("run", project / "recipe.yaml", "--out", "out", "--set", "accept=8", "--set", cast).code == 0
     rows = [row for path in Path("out/data").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
     listed = [row["id"] for row in rows if row["seed_kind"] == "text"]
     shown = understudy("traces", "out", listed[0])

@@ -136,7 +136,7 @@ def test_a_recipe_is_data_and_nothing_else(tmp_path: Path, what: str, text: str,
     ],
 )
 def test_a_prompt_file_runs_no_code(tmp_path: Path, task: str, fault: Fault):
-    text = (shipped() / "instruct" / "literal-question.md").read_text(encoding="utf-8")
+    text = (shipped() / "instruct" / "reading-comprehension" / "literal-question.md").read_text(encoding="utf-8")
     header, _, _ = text.replace("literal-question", "evil").rpartition("---")
     (tmp_path / "instruct").mkdir()
     (tmp_path / "instruct" / "evil.md").write_text(f"{header}---\n{task}\n", encoding="utf-8")

@@ -16,7 +16,7 @@ def test_the_embedded_sm_fills_a_corpus_that_load_dataset_opens(project: Path) -
 
     sets = (
         "sm={backend: embedded}", "accept=4", "budget.tokens=12000", "in_flight=8", "dedup.embedder=embedded",
-        "agents={transform: [], refine: [clearer-answer], judge: [relevant]}", "personas.inferred=0.25",
+        "agents={transform: [], instruct: [why-question, code-usage, table-lookup], refine: [clearer-answer], judge: [relevant]}", "personas.inferred=0.25",
         "test_share=0.34",
     )  # fmt: skip
     outcome = run(load_recipe(project / "recipe.yaml", sets), project / "out")

@@ -156,7 +156,10 @@ async def test_a_run_goes_through_the_engine_and_its_books_close(project: Path, 
     text = (project / "recipe.yaml").read_text()
     settings = ", ".join(f"{key}: {value}" for key, value in ENGINE.items()).replace("False", "false")
     text = text.replace("{backend: scripted}", f"{{backend: {backend}, {settings}}}").replace("accept: 8", "accept: 2")
-    (project / "recipe.yaml").write_text(text + "agents: {transform: [], refine: [], judge: []}\n")
+    (project / "recipe.yaml").write_text(
+        text
+        + "agents: {transform: [], instruct: [literal-question, code-explain, table-lookup], refine: [], judge: []}\n"
+    )
     outcome = await generate(load_recipe(project / "recipe.yaml"), project / "out")
     cost = outcome.books.sms["sm"]
     assert outcome.books.drafts["accepted"] == 2 or outcome.ended == "turns"
