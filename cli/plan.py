@@ -54,8 +54,13 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     }  # fmt: skip
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0
+    asked = {one.prompt.skill for one in catalog.agents["instruct"] if kinds.keys() & set(one.prompt.kinds)}
     for family, times in roles.items():
-        agents = [one for one in catalog.agents[family] if kinds.keys() & set(one.prompt.kinds)]  # type: ignore[index]
+        agents = [
+            one
+            for one in catalog.agents[family]  # type: ignore[index]
+            if kinds.keys() & set(one.prompt.kinds) and one.prompt.skill in {None, *asked}
+        ]
         if not agents or not times:
             continue
         per = 1.0 if family == "judge" else times
