@@ -23,7 +23,10 @@ def report(
     ] = False,
     by: Annotated[
         str | None,
-        typer.Option("--by", help="Show what an accepted example cost, by agent, sm, persona, seed or reason."),
+        typer.Option(
+            "--by",
+            help="Show what an accepted example cost, by agent, sm, persona, seed, leaf, skill or reason.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many lines of --by to show.")] = 20,
     picture: Annotated[
@@ -91,6 +94,7 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
+    from understudy.agents import load_catalog
     from understudy.corpus import RunFolder
     from understudy.errors import UserError
     from understudy.traces.costs import GROUPINGS, shares
@@ -98,7 +102,12 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
     if by not in GROUPINGS:
         raise UserError(f"--by {by}", expected=", ".join(GROUPINGS))
     with RunFolder.read(corpus) as folder:
-        found = shares(folder, by)
+        recipe, skills = folder.recipe, None
+        if by in {"leaf", "skill"}:
+            own = recipe.path(recipe.agents.folder) if recipe.agents.folder else None
+            asked = load_catalog(recipe.agents, own).agents["instruct"]
+            skills = {one.name: one.prompt.skill for one in asked if folder.kinds & set(one.prompt.kinds)}
+        found = shares(folder, by, skills)
     if as_json:
         typer.echo(json.dumps([asdict(share) | {"per_accepted": share.per_accepted} for share in found]))
         return
@@ -108,6 +117,8 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
         drafts = "" if share.drafts is None else f"{share.drafts:,}"
         table.add_row(visible(share.name), drafts, f"{share.accepted:,}", f"{share.tokens:,}", each)
     console().print(table)
+    if left := sum(share.drafts == 0 for share in found):
+        console().print(f"{left} of {len(found)} have not been drawn yet.")
     if len(found) > limit:
         console().print(f"{limit} of {len(found)}; --limit shows more.")
 

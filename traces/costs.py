@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,14 +11,14 @@ from understudy.corpus import RunFolder
 from understudy.corpus.accounting import Accounting, Cost
 from understudy.nouns import Status
 
-By = Literal["agent", "sm", "persona", "seed", "reason"]
+By = Literal["agent", "sm", "persona", "seed", "leaf", "skill", "reason"]
 GROUPINGS: tuple[By, ...] = get_args(By)
 _STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(slots=True)
 class Share:
-    """What one agent, SM, persona, seed or reason took."""
+    """What one agent, SM, persona, seed, leaf, skill or reason took."""
 
     name: str
     drafts: int | None = None
@@ -34,12 +34,18 @@ class Share:
         return self.tokens / self.accepted if self.accepted else None
 
 
-def shares(folder: RunFolder, by: By) -> list[Share]:
-    """Where the tokens went, the largest share first; all shares of drafts and what is unfinished make the whole."""
+def shares(folder: RunFolder, by: By, skills: Mapping[str, str | None] | None = None) -> list[Share]:
+    """Where the tokens went, the largest share first; all shares of drafts and what is unfinished make the whole.
+
+    `skills` says which skill each instruct agent is for; those that no draft came to are told with none.
+    """
     books = folder.accounting()
     found = _of_calls(books, books.agents if by == "agent" else books.sms) if by in ("agent", "sm") else []
     if not found:
-        found = [*_of_drafts(folder, _NAMES[by])]
+        names = {**_NAMES, "skill": lambda row: (skills or {}).get(_leaf(row)) or "(no skill)"}
+        found = [*_of_drafts(folder, names[by])]
+        wanted = {"leaf": skills, "skill": set(filter(None, (skills or {}).values()))}.get(by) or ()
+        found += [Share(name, 0) for name in set(wanted) - {share.name for share in found}]
         found.append(Share("(drafts that were not finished)", None, 0, books.tokens_by_status["unfinished"]))
     return sorted(found, key=lambda share: (-share.tokens, share.name))
 
@@ -52,7 +58,9 @@ def _of_calls(books: Accounting, costs: dict[str, Cost]) -> list[Share]:
 def _of_drafts(folder: RunFolder, name: Callable[[dict[str, Any]], str]) -> Iterator[Share]:
     found: defaultdict[str, Share] = defaultdict(lambda: Share("", 0))
     for status in _STATUSES:
-        for row in folder.rows(status, columns=["status", "reason", "persona", "seed_id", "source", "sm_tokens"]):
+        for row in folder.rows(
+            status, columns=["status", "reason", "persona", "seed_id", "source", "path", "sm_tokens"]
+        ):
             share = found[name(row)]
             share.drafts = (share.drafts or 0) + 1
             share.accepted += row["status"] == "accepted"
@@ -66,8 +74,13 @@ def _reason(row: dict[str, Any]) -> str:
     return str(row["status"]) if row["reason"] is None else f"{row['status']}: {row['reason']}"
 
 
+def _leaf(row: dict[str, Any]) -> str:
+    return next((step for step in row["path"] if step.startswith("instruct/")), "(ended before anybody asked)")
+
+
 _NAMES: dict[By, Callable[[dict[str, Any]], str]] = {
     "persona": lambda row: str(row["persona"]["text"]) if row["persona"] else "(no persona)",
     "seed": lambda row: f"{row['seed_id'][:12]}  {row['source']}",
+    "leaf": _leaf,
     "reason": _reason,
 }
