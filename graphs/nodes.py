@@ -81,9 +81,10 @@ async def persona(state: State, runtime: Runtime[Context]) -> Update:
         return {"persona": Persona.of(said.value, source=seed.id), "path": (agent.name,), "calls": said.calls}
     if context.personas is None:
         return {"persona": None}
-    # Embedding a seed takes milliseconds of CPU; off the loop, so that replies keep flowing.
-    drawn = await asyncio.to_thread(context.personas.pick, seed, state["draw"], state["turn"], rng)
-    return {"persona": drawn, "path": (f"persona-set/{context.personas.members.name}",)}
+    who = (seed, state["draw"], state["turn"], rng)
+    members = context.personas
+    drawn = await asyncio.to_thread(members.pick, *who) if members.embeds else members.pick(*who)
+    return {"persona": drawn, "path": (f"persona-set/{members.members.name}",)}
 
 
 @counted
@@ -105,7 +106,8 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
     """Write one instruction about the material."""
     context = runtime.context
     agent = context.leaf(state)
-    said = await ask(state, runtime, agent, shape=context.recipe.personas.shape)
+    shape = context.recipe.personas.shape if state["seed"].kind == "persona" else "zero-shot"
+    said = await ask(state, runtime, agent, shape=shape)
     update: Update = {"asked_by": agent, "path": (agent.name,), "calls": said.calls}
     if agent.prompt.request is not None:  # the reply is the answer already
         persona = state.get("persona")

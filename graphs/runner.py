@@ -156,6 +156,8 @@ async def generate(
             facts = {"index": scheme(embedder), "engines": json.dumps(engines(recipe, sms))}
             folder = opened.enter_context(RunFolder.start(out, recipe, version, facts, work.seeds))
             work.catalog.check(folder.kinds, work.needed)
+            for agent in work.catalog.of("instruct", "persona") if "persona" in folder.kinds else ():
+                agent.prompt.shown(recipe.personas.shape)  # an agent without examples is told before the first call
             outcome = await _Run(recipe, folder, work, personas, embedder, sms, earlier, watch, ask).go()
             return dataclasses.replace(outcome, folder=out)  # as the caller wrote it
         finally:

@@ -41,8 +41,13 @@ class Matching:
         self._vectors: Matrix | None = None
         self._round: tuple[int, list[int]] = (-1, [])
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a draw takes milliseconds of CPU, better spent on another thread."""
+        return self._draw == "relevance"
+
     def pick(self, seed: Seed, draw: int, turn: int, rng: Random) -> Persona:
-        """Who is drawn for a draw of a seed, which has this turn in the plan; may take milliseconds.
+        """Who is drawn for a draw of a seed, which has this turn in the plan.
 
         `rng` is that of the draft.
         """

@@ -251,3 +251,13 @@ async def test_an_index_that_cannot_be_filled_stops_the_run(project: Path, monke
     monkeypatch.setattr(runner, "fill", broken)
     with pytest.raises(StorageError, match="no space"):
         await run(project, "out")
+
+
+@pytest.mark.parametrize("draw", ["relevance", "spread"])
+async def test_who_is_drawn_for_a_seed_does_not_depend_on_what_runs_beside_it(project: Path, draw: str) -> None:
+    sets = (f"personas.draw={draw}", "personas.inferred=0", "agents.persona=[]")
+    await run(project, "one", *sets, "in_flight=1")
+    await run(project, "many", *sets, "in_flight=16")
+    assert every_row(project, "one") == every_row(project, "many")
+    await run(project, "uniform", *sets[1:])
+    assert every_row(project, "uniform") != every_row(project, "one")

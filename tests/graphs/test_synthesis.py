@@ -170,3 +170,20 @@ async def test_the_recipe_says_which_shape(folder: Path, shape: Shape):
     asked = [messages[1]["content"] for messages in sm.asked if "Write one logic puzzle" in messages[1]["content"]]
     assert all(("Examples of what is wanted" in text) == (shape != "zero-shot") for text in asked) and asked
     assert all(("The person: " in text) == (shape == "persona-few-shot") for text in asked)
+
+
+async def test_who_has_no_examples_is_named_before_the_first_call(folder: Path):
+    (folder / "cast" / "instruct").mkdir(parents=True)
+    (folder / "cast" / "instruct" / "poem.md").write_text(
+        "---\nname: poem\nfamily: instruct\nsummary: A poem.\nkinds: [persona]\nreply: Passage\n---\nWrite a poem.\n"
+    )
+    sets = ("agents.folder=cast", "personas.shape=few-shot")
+    sm = Spoken(say=lambda text, constraint: text)
+    with pytest.raises(PromptError, match=r"poem.md: examples: has no examples"):
+        await generate(load_recipe(folder / "recipe.yaml", sets), folder / "out", sm=sm)
+    assert not sm.asked
+
+
+async def test_a_shape_is_for_people_alone(project: Path):
+    outcome = await generate(load_recipe(project / "recipe.yaml", ("personas.shape=few-shot",)), project / "out")
+    assert outcome.ended == "goal"
