@@ -58,9 +58,11 @@ def main() -> None:
     """Run the command; an error of ours is printed, not traced, and sets the exit code."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.stderr.write("\nStopped.\n")
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        # Ctrl-C before a command could catch it: typer makes an exit without a word of it.
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            sys.stderr.write("\nStopped.\n")
+        raise
     except Exception as error:
         from understudy.errors import UnderstudyError
 

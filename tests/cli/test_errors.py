@@ -244,3 +244,12 @@ def test_an_unset_key_variable_is_named_and_a_key_is_never_shown(understudy: Und
     said = understudy("run", recipe)
     assert said.code == 2
     assert "environment variable NO_SUCH_KEY is not set" in said.err
+
+
+def test_an_interrupt_that_no_command_caught_is_told(understudy: Understudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("understudy.personas.load_set", interrupted)
+    said = understudy("personas", "show", "everyday")
+    assert (said.code, said.out, said.err) == (130, "", "\nStopped.\n")
