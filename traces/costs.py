@@ -42,7 +42,7 @@ def shares(folder: RunFolder, by: By, skills: Mapping[str, str | None] | None = 
     books = folder.accounting()
     found = _of_calls(books, books.agents if by == "agent" else books.sms) if by in ("agent", "sm") else []
     if not found:
-        names = {**_NAMES, "skill": lambda row: (skills or {}).get(_leaf(row)) or "(no skill)"}
+        names = {**_NAMES, "skill": lambda row: (skills or {}).get(_leaf(row), _leaf(row)) or "(no skill)"}
         found = [*_of_drafts(folder, names[by])]
         wanted = {"leaf": skills, "skill": set(filter(None, (skills or {}).values()))}.get(by) or ()
         found += [Share(name, 0) for name in set(wanted) - {share.name for share in found}]

@@ -23,7 +23,7 @@ seeds:
   - path: docs
     chunk_tokens: 48
 accept: {accept}
-draws_per_seed: 12
+draws_per_seed: 24
 sm: {sm}
 dedup: {{embedder: hashing, embedding: 0.97}}
 in_flight: 8

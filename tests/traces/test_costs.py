@@ -13,6 +13,7 @@ SKILLS = {
     "instruct/literal-question": "reading-comprehension",
     "instruct/code-bug": "coding",
     "instruct/mend": "coding",
+    "instruct/table-lookup": None,
 }
 
 
