@@ -128,8 +128,13 @@ def topics_of(seeds: Sequence[Seed]) -> list[Topic]:
     for seed in seeds:
         headings = seed.meta.get("headings") or ()
         name = _UNDER.join(headings) or " ".join(_TAG.sub("", seed.content).split()[:_TITLE_WORDS]) or seed.source
-        out.setdefault(name, Topic(name, " ".join((*headings, seed.content))[:_READ], seed))
+        out.setdefault(name, Topic(name, beginning(seed), seed))
     return list(out.values())
+
+
+def beginning(seed: Seed) -> str:
+    """What of a seed is embedded: its headings, and as much of it as an embedder reads."""
+    return " ".join((*(seed.meta.get("headings") or ()), seed.content))[:_READ]
 
 
 def cover(made: PersonaSet, topics: Sequence[Topic], embedder: Embedder, reach: float = REACH) -> Coverage:

@@ -13,11 +13,10 @@ import numpy as np
 from understudy.models import Embedder
 from understudy.models.embedder import Matrix, embed_all
 from understudy.nouns import Persona, Seed
+from understudy.personas.coverage import beginning
 from understudy.personas.sets import PersonaSet
 
 Draw = Literal["uniform", "relevance", "spread"]
-# An embedder reads the beginning of a text only.
-_READ = 1000
 
 
 class Matching:
@@ -68,6 +67,5 @@ class Matching:
             raise ValueError("relevance needs an embedder")
         if self._vectors is None:
             self._vectors = embed_all(self._embedder, [persona.text for persona in self.members.personas])
-        text = " ".join((*seed.meta.get("headings", ()), seed.content))[:_READ]
-        cosines = self._vectors @ self._embedder.embed([text])[0]
+        cosines = self._vectors @ self._embedder.embed([beginning(seed)])[0]
         return int(np.argsort(-cosines, kind="stable")[rank])
