@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
 import zlib
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import ModelError
+from understudy.models.loading import LOADING
 
 Matrix = NDArray[np.float32]
 _BLOCK = 2048
@@ -55,11 +55,10 @@ class SentenceTransformers:
         self.name = name
         self.dimensions = dimensions
         self._model: Any = None
-        self._lock = threading.Lock()
 
     def embed(self, texts: list[str]) -> Matrix:
         """Shape (len(texts), dimensions)."""
-        with self._lock:  # its tokenizer serves one thread at a time
+        with LOADING:  # and its tokenizer serves one thread at a time
             if self._model is None:
                 from sentence_transformers import SentenceTransformer
                 from transformers.utils import logging

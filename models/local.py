@@ -22,6 +22,7 @@ from pydantic import PrivateAttr
 from understudy.errors import EngineError, EngineRefused, ModelError
 from understudy.models.chat import check_length, check_tokenizer, prompt_ids
 from understudy.models.folders import check_folder, fingerprint
+from understudy.models.loading import LOADING
 from understudy.models.sm import SM, Capabilities, Constraint, Matrix, Reply, Request, Score
 from understudy.nouns import Messages, canonical
 
@@ -193,10 +194,11 @@ class Local(SM):
         dtype = _best_dtype(device) if self.dtype == "auto" else self.dtype
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True,
-                attn_implementation="sdpa",
-            )  # fmt: skip
+            with LOADING:
+                model = AutoModelForCausalLM.from_pretrained(
+                    self.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True,
+                    attn_implementation="sdpa",
+                )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"cannot be loaded: {error}", where=self.path) from error
         check_tokenizer(self._tokenizer, self.path)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -175,3 +176,44 @@ async def test_replies_under_a_nested_schema_are_all_valid_and_compact(sm: SM) -
         assert not re.search(r"\s{2}|\n", reply.text)
         assert len(reply.text) < 80
     assert len({reply.text for reply in replies}) > 10
+
+
+async def test_weights_in_half_precision_load_beside_an_embedder_and_leave_the_default_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sentence_transformers  # noqa: F401  # its import takes longer than the load below
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from understudy.models.embedded import embedded_path
+    from understudy.models.local import Local
+
+    inside, read = threading.Event(), AutoModelForCausalLM.from_pretrained
+    defaults = []
+
+    def slowly(*args: object, **options: object) -> object:
+        torch.set_default_dtype(torch.bfloat16)  # as transformers does
+        inside.set()
+        time.sleep(3)
+        torch.set_default_dtype(torch.float32)
+        return read(*args, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", slowly)
+    embedder = open_embedder("embedded")
+    model = Local.open(embedded_path(), dtype="bfloat16")
+
+    def embedded() -> np.ndarray:
+        inside.wait()
+        vectors = embedder.embed(["Why does it float?"])
+        defaults.append(torch.get_default_dtype())
+        return vectors
+
+    try:
+        vectors, reply = await asyncio.gather(
+            asyncio.to_thread(embedded), one(model, ask("Name a river."), Sampling(max_tokens=4), 1)
+        )
+    finally:
+        await model.aclose()
+    assert [*defaults, torch.get_default_dtype()] == [torch.float32, torch.float32]
+    assert vectors.dtype == np.float32 and reply.completion_tokens > 0
+    assert np.allclose(vectors, open_embedder("embedded").embed(["Why does it float?"]), atol=1e-5)
