@@ -5,11 +5,12 @@ the registry (`catalog.py`); `replies.py` says what each may answer; `agent.py` 
 """
 
 from understudy.agents.agent import Agent, Spoken, Unusable
-from understudy.agents.catalog import Catalog, load_catalog, load_skills
+from understudy.agents.catalog import WHOLE_CAST, Catalog, load_catalog, load_skills
 from understudy.agents.replies import REPLIES, Judgement, Known, ReplyType
 
 __all__ = [
     "REPLIES",
+    "WHOLE_CAST",
     "Agent",
     "Catalog",
     "Judgement",

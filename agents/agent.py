@@ -69,17 +69,19 @@ class Agent:
         editor: bool = False,
         voice: Voice = Voice(),  # noqa: B008
         priority: int = 0,
+        variant: int = 0,
         **values: Any,
     ) -> Spoken:
-        """One typed reply, from the SM that `voice` names.
+        """One typed reply, from the SM that `voice` names; another for each `variant`.
 
         Raises:
             Unusable: when the first reply and the one after the error was shown both do not parse.
         """
         reply = REPLIES[self.prompt.reply]
         # A refine file's pattern is for what its editor writes, not for the suggestion.
-        pattern = self.prompt.form(values.get("granularity", "specific")) if editor or not self.prompt.editor else None
-        marker = self.prompt.marker or ""
+        suggests = self.prompt.editor is not None and not editor
+        pattern = None if suggests else self.prompt.form(values.get("granularity", "specific"))
+        marker = (self.prompt.editor_marker if editor else self.prompt.marker) or ""
         constraint = reply.constraint
         if pattern or marker:
             lead = f"{regex.escape(marker)} " if marker else ""
@@ -93,7 +95,7 @@ class Agent:
                 messages,
                 self.prompt.sampling,
                 constraint,
-                (draw, attempt),
+                (draw, attempt, variant) if variant else (draw, attempt),
                 keys[-1] if keys else parent,
                 voice,
                 priority,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 import yaml
 
@@ -17,8 +17,11 @@ from understudy.agents.agent import Agent
 from understudy.agents.replies import REPLIES
 from understudy.errors import PromptError
 from understudy.nouns import FAMILIES, Family, Kind, address
-from understudy.prompt import Prompt
+from understudy.prompt import Judged, Method, Prompt
 from understudy.recipe import Cast, Recipe
+
+WHOLE_CAST = Cast(refine=get_args(Method))
+"""Everybody, also those whom a recipe must name."""
 
 
 def shipped() -> Path:
@@ -32,15 +35,27 @@ class Catalog:
 
     agents: dict[Family, tuple[Agent, ...]]
 
-    def of(self, family: Family, kind: Kind, skill: str | None = None) -> tuple[Agent, ...]:
+    def of(
+        self,
+        family: Family,
+        kind: Kind,
+        skill: str | None = None,
+        *,
+        answerable: bool = True,
+        judged: Judged = "example",
+    ) -> tuple[Agent, ...]:
         """The agents of a family that take seeds of a kind, by name.
 
-        Of those who recast, these are the ones for a skill and those for any; of those who answer, the ones for the
-        skill, or else for any, and of them the most particular.
+        Of those who recast or refine, these are the ones for a skill and those for any; of those who answer, the ones
+        for the skill, or else for any, and of them the most particular. Judges are those who judge the one thing.
         """
         able = [agent for agent in self.agents[family] if kind in agent.prompt.kinds]
-        if family in {"transform", "answer"}:
+        if family in {"transform", "refine", "answer"}:
             able = [agent for agent in able if agent.prompt.skill in {None, skill}]
+        if family == "judge":
+            able = [agent for agent in able if agent.prompt.of == judged]
+        if family == "answer":
+            able = [agent for agent in able if agent.prompt.answerable == answerable]
         if family == "answer" and able:
             able = [agent for agent in able if agent.prompt.skill == skill] or able
             fewest = min(len(agent.prompt.kinds) for agent in able)
@@ -63,6 +78,19 @@ class Catalog:
                         f"no {family} agent takes {kind} seeds",
                         where=f"agents.{family}",
                         remedy=f"name one that does, or leave `agents.{family}` out of the recipe",
+                    )
+        for kind in sorted(kinds):
+            open_ones = [
+                agent
+                for agent in (*self.agents["instruct"], *self.agents["refine"])
+                if kind in agent.prompt.kinds and not agent.prompt.answerable
+            ]
+            for agent in open_ones:
+                if "answer" in needed and not self.of("answer", kind, answerable=False):
+                    raise PromptError(
+                        f"no answer agent for {kind} seeds says that the material has no answer",
+                        where=f"agents.answer, for {agent.name}",
+                        remedy="name `cannot-tell` there, or leave that agent out",
                     )
 
     def check_voices(self, recipe: Recipe) -> None:
@@ -113,6 +141,8 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
     for family in FAMILIES:
         names: tuple[str, ...] | None = getattr(cast, family)
         known = found[family]
+        if family == "refine":
+            names = _of_methods(names, known)
         for name in names or ():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -122,13 +152,22 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     expected=f"one of: {', '.join(known)}",
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
-        agents[family] = tuple(known[name] for name in sorted(known if names is None else names))
+        agents[family] = tuple(known[name] for name in sorted(set(known if names is None else names)))
     if cast.skills is not None:
         for skill in cast.skills:
             if skill not in skills:
                 _unknown_skill(skill, skills, "agents.skills")
         agents["instruct"] = tuple(one for one in agents["instruct"] if one.prompt.skill in cast.skills)
     return Catalog(agents)
+
+
+def _of_methods(names: tuple[str, ...] | None, known: dict[str, Agent]) -> tuple[str, ...]:
+    """The refine agents that a recipe means: `evolve` and `principle` stand for all that work so."""
+    groups: dict[str, list[str]] = {method: [] for method in get_args(Method)}
+    for name, agent in known.items():
+        groups[agent.prompt.method].append(name)
+    wanted = ("suggest",) if names is None else names
+    return tuple(one for name in wanted for one in groups.get(name, [name]))
 
 
 def load_skills(folder: Path | None = None) -> dict[str, str]:
@@ -168,8 +207,13 @@ def _load(path: Path, family: Family, modified_ns: int) -> Prompt:
     """Parsed once for each state of the file."""
     prompt = Prompt.load(path)
     checks = [("name", prompt.name, path.stem), ("family", prompt.family, family)]
-    if path.parent.name != family:
-        checks.append(("skill", prompt.skill or "none", path.parent.name))
+    place = path.parent.name
+    if family == "judge":
+        checks.append(("of", prompt.of, "example" if place == family else place))
+    elif family == "refine" and (prompt.method != "suggest" or place in get_args(Method)):
+        checks.append(("method", prompt.method, place))
+    elif place != family:
+        checks.append(("skill", prompt.skill or "none", place))
     for field, given, wanted in checks:
         if given != wanted:
             raise PromptError(

@@ -116,6 +116,13 @@ def _json(model: type[BaseModel]) -> Callable[[str, bool], BaseModel]:
     return read
 
 
+def _choice(text: str, truncated: bool) -> str:
+    letters = set(re.findall(r"\b[AB]\b", text))
+    if len(letters) != 1:
+        raise Mismatch("answer with A or with B, and nothing else")
+    return str(letters.pop())
+
+
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     schema.pop("description", None)
@@ -138,6 +145,7 @@ REPLIES: dict[str, ReplyType] = {
         ReplyType("Tool", ("instruct",), Constraint("schema", _schema(Tool)), _json(Tool)),
         ReplyType("Answer", ("answer",), None, _text(1)),
         ReplyType("Edit", ("refine",), None, _text(3)),
+        ReplyType("Choice", ("judge",), Constraint("regex", "A|B"), _choice),
         ReplyType("Judgement", ("judge",), Constraint("schema", _schema(Judgement)), _json(Judgement)),
     )
 }

@@ -23,9 +23,9 @@ def agents(
     """List agents by family and skill; every prompt file is checked on the way."""
     import json
 
-    from understudy.agents import load_catalog, load_skills
+    from understudy.agents import WHOLE_CAST, load_catalog, load_skills
 
-    catalog, skills = load_catalog(folder=folder), load_skills(folder)
+    catalog, skills = load_catalog(WHOLE_CAST, folder), load_skills(folder)
     groups: dict[str, list[Agent]] = {family: list(members) for family, members in catalog.agents.items()}
     leaves = {skill: [one for one in groups["instruct"] if one.prompt.skill == skill] for skill in skills}
     if as_json:

@@ -116,13 +116,34 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """How an instruction and its answer stood after one step: the trajectory of an example is a list of these."""
+
+    by: str
+    """The agent that wrote it."""
+    round: int
+    """Which round of refinement; 0 for the first answer and the candidates beside it."""
+    instruction: str
+    answer: str
+    outcome: str
+    """`kept`, or why it was not: `no gain`, `repetition`, a rule's name, how it lost to another candidate."""
+    passage: str | None = None
+    """What it was made from, where that is not the seed itself."""
+    answerable: bool = True
+    """False: the material does not answer the instruction, on purpose."""
+    score: float | None = None
+    """How good the rules find it, in 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One draft with its fate: what was written, by whom, from what, and why it was kept or not."""
 
     id: str
     kind: ExampleKind
     payload: dict[str, Any]
-    """`messages`, in the standard role/content form; of a `persona`, its text as the assistant's."""
+    """`messages`, in the standard role/content form; of a `persona`, its text as the assistant's. `answerable` is
+    there, and false, where the answer says that the material has none."""
     seed: str
     draw: int
     """Which draw of its seed this is, from 0."""
@@ -137,6 +158,8 @@ class Example:
     verdicts: tuple[Verdict, ...]
     status: Status
     reason: str | None = None
+    versions: tuple[Version, ...] = ()
+    """How it came to be, step by step, and what was not taken; empty where there was one version only."""
 
     @staticmethod
     def address(kind: ExampleKind, payload: dict[str, Any], seed: str, draw: int) -> str:

@@ -28,13 +28,19 @@ VARIABLES: dict[str, frozenset[str]] = {
     "instruct": frozenset({"kind", "persona"}),
     "answer": frozenset({"kind", "persona", "instruction"}),
     "refine": frozenset({"kind", "persona", "instruction", "answer", "suggestion"}),
-    "judge": frozenset({"kind", "persona", "instruction", "answer"}),
+    "judge": frozenset({"kind", "persona", "instruction", "answer", "other"}),
 }
 
 Granularity = Literal["broad", "specific", "detailed"]
+Method = Literal["suggest", "evolve", "principle"]
+Judged = Literal["example", "gain", "better", "answerable"]
 Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 # Keys that came after the first release: a file without them has the version that it always had.
-_LATER: dict[str, Any] = {"marker": None, "request": None, "examples": [], "skill": None, "grounded": True}
+_LATER: dict[str, Any] = {
+    "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
+    "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
+    "without_seed": False,
+}  # fmt: skip
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 
@@ -69,7 +75,8 @@ class Prompt(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     family: Family
     skill: str | None = None
-    """Transform, instruct and answer agents: the skill that they are for, one of `skills.yaml`; none means any."""
+    """Transform, instruct, refine and answer agents: the skill that they are for, one of `skills.yaml`; none means
+    any."""
     summary: str
     """One line for people: what the agent does."""
     kinds: tuple[Kind, ...] = ("text", "table", "code")
@@ -81,7 +88,9 @@ class Prompt(BaseModel):
     where the engine can, which makes a small SM ask questions; elsewhere a reply that misses it is re-asked.
     Of a persona agent it may be one for each granularity."""
     marker: str | None = None
-    """What the reply must begin with, such as `Math problem:`; it is taken off."""
+    """What the reply must begin with, such as `Math problem:`; it is taken off. Of a refine pair, the suggester's."""
+    editor_marker: str | None = None
+    """Refine pairs: the same for the editor. Two markers tell an editor's reply from a suggester's."""
     sampling: Sampling = Sampling()
     attach: bool = False
     """Instruct agents: the instruction refers to the seed, so the example carries the seed as context."""
@@ -90,14 +99,32 @@ class Prompt(BaseModel):
     examples: tuple[Shown, ...] = ()
     """Instruct agents: what to show in the shapes `few-shot` and `persona-few-shot`."""
     grounded: bool = True
-    """Instruct agents: whether instruction and answer must share words with the seed."""
-    edits: Literal["instruction", "answer"] | None = None
-    """Refine pairs: what the editor rewrites."""
+    """Instruct agents: whether instruction and answer must share words with the seed. Judges: whether they are asked
+    only of what must."""
+    answerable: bool = True
+    """Whether the material answers the instruction. Instruct agents and refine agents whose instructions it does not
+    answer, on purpose, say false, and so do the answer agents for these; the example is labelled so."""
+    of: Judged = "example"
+    """Judges: what they are asked of. `example`: whether it may be accepted; `gain`: whether an evolved instruction
+    asks for more than its parent, `other`; `better`: whether `answer` or `other` is the better one; `answerable`:
+    whether the material answers an instruction that is meant to be unanswerable."""
+    without_seed: bool = False
+    """Judges: whether they are asked only of instructions whose reader does not see the seed."""
+    method: Method = "suggest"
+    """Refine agents: how they work. `suggest`: a suggester says what could be better and an editor does it;
+    `evolve`: one rewriting of the instruction, kept unless it is eliminated; `principle`: a critique by a principle
+    and a revision. Those of the last two work only in recipes that name them, or the method, under `agents.refine`."""
+    edits: Literal["instruction", "answer", "passage"] | None = None
+    """Refine agents: what is rewritten. A passage is rewritten so that the same instruction has another answer."""
+    added_words: tuple[int, int] | None = None
+    """Evolving agents: by how many words the instruction should grow; what keeps to it is noted, not demanded."""
+    forbids: str | None = None
+    """Principles: a regular expression that no answer that follows the principle matches."""
     source: str | None = None
     """Paper or document the idea comes from."""
     task: str
     editor: str | None = None
-    """Refine pairs: the second template, after a line `--- editor ---`."""
+    """Refine pairs: the second template, after a line `--- editor ---`; evolving agents have only one."""
     file: str
 
     @classmethod
@@ -133,13 +160,24 @@ class Prompt(BaseModel):
         return prompt
 
     def _check(self) -> None:
-        if (self.family == "refine") != (self.editor is not None) or (self.family == "refine") != (
-            self.edits is not None
-        ):
+        if (self.family == "refine") != (self.edits is not None):
+            raise PromptError(
+                "a refine agent, and only a refine agent, edits something",
+                where=f"{self.file}: edits",
+                expected="`edits: instruction`, `edits: answer` or `edits: passage`",
+            )
+        if (self.family == "refine" and self.method != "evolve") != (self.editor is not None):
             raise PromptError(
                 "a refine pair, and only a refine pair, has an editor",
                 where=f"{self.file}: family",
-                expected="`edits: instruction` or `edits: answer`, and a second template after `--- editor ---`",
+                expected="a second template after `--- editor ---`; with `method: evolve`, only one template",
+            )
+        wanted = {"evolve": "instruction", "principle": "answer"}.get(self.method, self.edits)
+        if self.family == "refine" and self.edits != wanted:
+            raise PromptError(
+                f"`edits: {self.edits}` with `method: {self.method}`",
+                where=f"{self.file}: edits",
+                expected=f"`edits: {wanted}`",
             )
         by_granularity = self.pattern if isinstance(self.pattern, dict) else {}
         if by_granularity and (self.family != "persona" or len(by_granularity) < len(get_args(Granularity))):
@@ -150,13 +188,16 @@ class Prompt(BaseModel):
             )
         if (self.request or self.examples) and self.family != "instruct":
             raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples")
-        if self.skill and self.family not in {"transform", "instruct", "answer"}:
+        if self.skill and self.family not in {"transform", "instruct", "refine", "answer"}:
             raise PromptError(f"a {self.family} agent has no skill", where=f"{self.file}: skill", remedy="remove it")
         try:
+            field = "pattern"
             for pattern in by_granularity.values() or [self.pattern or ""]:
                 regex.compile(pattern)
+            field = "forbids"
+            regex.compile(self.forbids or "")
         except regex.error as error:
-            raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: pattern") from error
+            raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: {field}") from error
         allowed = VARIABLES[self.family]
         for label, body in (("task", self.task), ("editor", self.editor or ""), ("request", self.request or "")):
             try:

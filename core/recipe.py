@@ -288,7 +288,8 @@ class Cast(Strict):
     instruct: tuple[str, ...] | None = None
     """Who asks; every kind of seed needs one."""
     refine: tuple[str, ...] | None = None
-    """Which suggester and editor pairs may work on a draft; an empty list: none."""
+    """Which suggester and editor pairs may work on a draft; an empty list: none. `evolve` stands for the evolving
+    operations and `principle` for the critiques by a principle, which work only if they are named."""
     answer: tuple[str, ...] | None = None
     """Who answers; every kind of seed needs one, and the one for the fewest kinds is taken."""
     judge: tuple[str, ...] | None = None
@@ -334,6 +335,9 @@ class Verify(Strict):
     min_grounding: float | None = Field(0.25, ge=0, le=1)
     """Least share of content words, of a passage, an instruction or an answer, that occur in what it was made from;
     null switches these rules off."""
+    min_evidence: float | None = Field(None, ge=0, le=1)
+    """Least share of an answer's content words that must stand near one another in what it was made from; that part
+    is kept as its evidence. Null switches this rule off; 0.6 suits answers taken from documents."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Verify:
@@ -379,6 +383,7 @@ _LATER = (
     ("personas", "draw", "uniform"),
     ("personas", "shape", "zero-shot"),
     ("agents", "skills", None),
+    ("verify", "min_evidence", None),
 )
 
 
@@ -408,7 +413,10 @@ class Recipe(Strict):
     personas: Personas = Personas()
     agents: Cast = Cast()
     refine_rounds: int = Field(1, ge=0, le=8)
-    """Most rounds of suggester and editor on one draft."""
+    """Most rounds of refinement on one draft."""
+    candidates: int = Field(1, ge=1, le=16)
+    """Answers drawn to each instruction. The best is kept, by rules and by judges who compare two answers in both
+    orders; the others stay on record for preference data."""
     dedup: Dedup = Dedup()
     verify: Verify = Verify()
     test_share: float = Field(0.2, ge=0, lt=1)
@@ -474,6 +482,8 @@ class Recipe(Strict):
         for section, key, later in _LATER:
             if body[section][key] == later:
                 del body[section][key]
+        if self.candidates == 1:  # what was done before there was a choice
+            del body["candidates"]
         body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from understudy.corpus.ledger import NO_SHARD, File
 from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
-from understudy.nouns import ATTRIBUTES, Call, Example, Persona, Seed, Verdict
+from understudy.nouns import ATTRIBUTES, Call, Example, Persona, Seed, Verdict, Version
 
 _TEXTS = pa.list_(pa.string())
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -64,6 +64,24 @@ EXAMPLE = pa.schema(
             ),
         ),
         ("sm_tokens", pa.int64()),
+        ("answerable", pa.bool_()),
+        (
+            "versions",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("by", pa.string()),
+                        ("round", pa.int32()),
+                        ("instruction", pa.string()),
+                        ("answer", pa.string()),
+                        ("outcome", pa.string()),
+                        ("passage", pa.string()),
+                        ("answerable", pa.bool_()),
+                        ("score", pa.float64()),
+                    ]
+                )
+            ),
+        ),
     ]
 )
 CALL = pa.schema(
@@ -186,16 +204,21 @@ def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
             for said in example.verdicts
         ],
         "sm_tokens": tokens,
+        "answerable": example.payload.get("answerable", True) if example.kind == "chat" else None,
+        "versions": [asdict(version) for version in example.versions],
     }
 
 
 def example(row: dict[str, Any]) -> Example:
     """The example of a row."""
     persona = row["persona"]
+    payload: dict[str, Any] = {"messages": row["messages"]} if row["messages"] else {}
+    if row.get("answerable") is False:
+        payload["answerable"] = False
     return Example(
         id=row["id"],
         kind=row["kind"],
-        payload={"messages": row["messages"]} if row["messages"] else {},
+        payload=payload,
         seed=row["seed_id"],
         draw=row["draw"],
         persona=_persona(persona) if persona else None,
@@ -206,6 +229,7 @@ def example(row: dict[str, Any]) -> Example:
         verdicts=tuple(Verdict(**verdict) for verdict in row["verdicts"]),
         status=row["status"],
         reason=row["reason"],
+        versions=tuple(Version(**version) for version in row.get("versions") or ()),  # earlier versions have none
     )
 
 

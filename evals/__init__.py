@@ -4,6 +4,7 @@ A rule is a plain function in the tuple `RULES`; adding one is one function, one
 """
 
 from understudy.evals.diversity import measures
+from understudy.evals.elimination import added, eliminated
 from understudy.evals.interval import Interval, paired_bootstrap
 from understudy.evals.rules import (
     INSTRUCTION_RULES,
@@ -14,6 +15,7 @@ from understudy.evals.rules import (
     on_topic,
     quality,
     verdicts,
+    words,
 )
 
 __all__ = [
@@ -22,10 +24,13 @@ __all__ = [
     "RULES",
     "Interval",
     "Pair",
+    "added",
+    "eliminated",
     "faithful_passage",
     "measures",
     "on_topic",
     "paired_bootstrap",
     "quality",
     "verdicts",
+    "words",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,13 +29,13 @@ class Pair:
 Rule = Callable[[Pair, Verify], Verdict | None]
 
 _WORD = re.compile(r"\w+")
-# Words that say nothing about the subject: sharing them is no sign of grounding.
-_STOP = frozenset(
+STOP = frozenset(
     """a about after all also an and any are as at be because been being but by can could did do does for from had
     has have he her his how i if in into is it its like may more most must no not of on one only or other our out
     over she should so some such than that the their them then there these they this those to up use used using
     was we were what when where which who why will with would you your""".split()  # noqa: SIM905
 )
+"""Words that say nothing about the subject: sharing them is no sign of grounding."""
 _POINTING = re.compile(
     r"\b(?:the|this|that|above|given|provided|following)\s+(?:text|passage|article|excerpt|paragraph|document|"
     r"material|table|code|function|conversation|dialogue|story|summary)\b|\b(?:mentioned|described|shown) above\b",
@@ -68,19 +69,50 @@ def grounding(pair: Pair, limits: Verify) -> Verdict | None:
 
 def repetition(pair: Pair, limits: Verify) -> Verdict:
     """The answer does not go round in circles: at most a third of its 4-grams are repeats."""
-    words = _words(pair.answer)
-    grams = list(zip(*(words[i:] for i in range(4)), strict=False))
-    score = len(set(grams)) / len(grams) if grams else 1.0
-    return Verdict(
-        "rule/repetition", score >= 2 / 3, round(score, 4), f"{len(grams) - len(set(grams))} repeated 4-grams"
-    )
+    said = words(pair.answer)
+    distinct, count = len(grams(said, 4)), max(0, len(said) - 3)
+    score = distinct / count if count else 1.0
+    return Verdict("rule/repetition", score >= 2 / 3, round(score, 4), f"{count - distinct} repeated 4-grams")
 
 
 def echo(pair: Pair, limits: Verify) -> Verdict:
     """The answer is not the instruction again."""
-    asked, said = set(_words(pair.instruction)), _words(pair.answer)
+    asked, said = set(words(pair.instruction)), words(pair.answer)
     parrots = len(said) > 3 and set(said) <= asked
     return Verdict("rule/echo", not parrots, float(not parrots), "repeats the instruction" if parrots else None)
+
+
+def evidence(pair: Pair, limits: Verify) -> Verdict | None:
+    """Enough of the answer's content words stand near one another in the material; that part is the evidence."""
+    if limits.min_evidence is None:
+        return None
+    score, (start, end) = span(pair.answer, pair.material)
+    quoted = " ".join(pair.material[start:end].split())
+    return Verdict("rule/evidence", score >= limits.min_evidence, round(score, 4), quoted or "nothing")
+
+
+def span(answer: str, material: str) -> tuple[float, tuple[int, int]]:
+    """The part of the material that covers most of an answer's content words: their share, and where it stands.
+
+    A part has at most twice as many words as the answer, and no fewer than twelve.
+    """
+    said = _content(answer)
+    places = [
+        (match.start(), match.end(), stem)
+        for match in _WORD.finditer(material)
+        if (word := match.group().casefold()) not in STOP and (stem := _stem(word)) in said
+    ]
+    starts = [match.start() for match in _WORD.finditer(material)]
+    width = max(12, 2 * len(words(answer)))
+    best: tuple[float, tuple[int, int]] = (0.0, (0, 0))
+    for first, (start, _, _) in enumerate(places):
+        after = bisect_left(starts, start) + width
+        limit = starts[after] if after < len(starts) else len(material)
+        within = [place for place in places[first:] if place[1] <= limit]
+        score = len({stem for *_, stem in within}) / len(said)
+        if score > best[0]:
+            best = score, (start, within[-1][1])
+    return best
 
 
 def on_topic(pair: Pair, limits: Verify) -> Verdict | None:
@@ -108,7 +140,7 @@ def in_role(pair: Pair, limits: Verify) -> Verdict:
 # What can be said of an instruction alone is said before its answer is paid for.
 INSTRUCTION_RULES: tuple[Rule, ...] = (in_role, self_contained, on_topic)
 PERSONA_RULES: tuple[Rule, ...] = (in_role, self_contained, repetition)
-RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, on_topic, repetition, grounding)
+RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, on_topic, repetition, grounding, evidence)
 
 
 def verdicts(pair: Pair, limits: Verify, rules: tuple[Rule, ...] = RULES) -> tuple[Verdict, ...]:
@@ -132,8 +164,14 @@ def quality(pair: Pair, limits: Verify) -> float:
     return sum(scores) / len(scores)
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The words of a text, without case and punctuation."""
     return _WORD.findall(text.casefold())
+
+
+def grams(said: list[str], size: int) -> set[tuple[str, ...]]:
+    """The runs of so many words."""
+    return set(zip(*(said[place:] for place in range(size)), strict=False))
 
 
 def _some(words: Set[str]) -> str:
@@ -143,7 +181,7 @@ def _some(words: Set[str]) -> str:
 # The same seed is looked at by several rules, several times a draft.
 @lru_cache(maxsize=1024)
 def _content(text: str) -> frozenset[str]:
-    return frozenset(_stem(word) for word in _words(text) if word not in _STOP)
+    return frozenset(_stem(word) for word in words(text) if word not in STOP)
 
 
 def _stem(word: str) -> str:

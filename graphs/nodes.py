@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Protocol
 
@@ -44,6 +45,9 @@ def counted(node: Node) -> Node:
 async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
     """One typed reply in a draft."""
     calls = state.get("calls", ())
+    seed, passage = state["seed"], state.get("passage")
+    if passage and state.get("recast"):  # the seed says otherwise
+        seed, passage = replace(seed, content=passage), None
     persona = state.get("persona")
     if agent.prompt.family == "persona":
         values = {"granularity": runtime.context.recipe.personas.granularity, "topic": "", "relation": ""} | values
@@ -51,9 +55,9 @@ async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: A
         values["persona"] = persona.text if persona else ""
     return await agent.ask(
         runtime.context.caller,
-        state["seed"],
+        seed,
         state["draw"],
-        state.get("passage"),
+        passage,
         parent=calls[-1] if calls else None,
         voice=runtime.context.voice(state, agent),
         priority=state["turn"],
@@ -116,8 +120,9 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
         whole: State = {**state, **update}  # type: ignore[typeddict-item]
         return update | {"draft": draft_of(whole, runtime, update["answer"])}
     update["instruction"] = said.value
-    pair = _pair({**state, "asked_by": agent}, said.value, "")
-    found = verdicts(pair, context.limits({**state, "asked_by": agent}), INSTRUCTION_RULES)
+    new: State = {**state, "asked_by": agent}
+    pair = pair_of(new, Draft(said.value, "", 0.0, state.get("passage")))
+    found = verdicts(pair, context.limits(new), INSTRUCTION_RULES)
     return update | (rejected(found) if not all(verdict.passed for verdict in found) else {})
 
 
@@ -134,23 +139,6 @@ def _twin(match: Any) -> Verdict:
     return Verdict(f"dedup/{match.by}", False, round(match.similarity, 6))
 
 
-@counted
-async def answer(state: State, runtime: Runtime[Context]) -> Update:
-    """Answer the instruction from the material."""
-    agents = runtime.context.catalog.of("answer", state["seed"].kind, state["asked_by"].prompt.skill)
-    agent = runtime.context.rng(state, "answer").choice(agents)
-    try:
-        said = await ask(state, runtime, agent, instruction=state["instruction"])
-    except (Unusable, EngineRefused) as error:
-        if "draft" in state:  # the edited instruction found no answer; the draft before it stands
-            return {"answer": "", "path": (agent.name,), "calls": paid(error)}
-        raise
-    update: Update = {"answer": said.value, "path": (agent.name,), "calls": said.calls}
-    if "draft" not in state:
-        update |= {"draft": draft_of(state, runtime, said.value), "round": 0, "improved": True}
-    return update
-
-
 def _written(value: Any) -> str:
     """A typed reply as the text of an answer."""
     return value if isinstance(value, str) else str(value.model_dump_json(indent=2))
@@ -158,43 +146,11 @@ def _written(value: Any) -> str:
 
 def draft_of(state: State, runtime: Runtime[Context], answer: str) -> Draft:
     """The instruction with an answer, weighed by the rules."""
-    pair = _pair(state, state["instruction"], answer)
-    return Draft(pair.instruction, pair.answer, quality(pair, runtime.context.limits(state)))
-
-
-async def weigh(state: State, runtime: Runtime[Context]) -> Update:
-    """Keep an edit only if it changed something and lowers no score; go on only if it raised one."""
-    best, draft = state["draft"], draft_of(state, runtime, state["answer"])
-    changed = (draft.instruction, draft.answer) != (best.instruction, best.answer)
-    if not state["answer"] or not changed or draft.quality < best.quality:
-        return {"instruction": best.instruction, "answer": best.answer, "improved": False}
-    return {"draft": draft, "improved": draft.quality > best.quality}
-
-
-async def suggest(state: State, runtime: Runtime[Context]) -> Update:
-    """Say how the draft could be better."""
-    agents = runtime.context.catalog.of("refine", state["seed"].kind)
-    agent = runtime.context.rng(state, f"refine:{state['round']}").choice(agents)
-    update: Update = {"round": state["round"] + 1, "editor": agent, "path": (f"{agent.name}:suggest",)}
-    try:
-        said = await ask(state, runtime, agent, instruction=state["instruction"], answer=state["answer"])
-    except (Unusable, EngineRefused) as error:  # the draft stands as it is
-        return update | {"improved": False, "calls": paid(error)}
-    return update | {"suggestion": said.value, "calls": said.calls}
-
-
-async def edit(state: State, runtime: Runtime[Context]) -> Update:
-    """Apply the suggestion."""
-    agent = state["editor"]
-    update: Update = {"path": (f"{agent.name}:edit",)}
-    try:
-        said = await ask(
-            state, runtime, agent, editor=True, instruction=state["instruction"], answer=state["answer"],
-            suggestion=state["suggestion"],
-        )  # fmt: skip
-    except (Unusable, EngineRefused) as error:  # the draft stands as it is
-        return update | {"improved": False, "calls": paid(error)}
-    return update | {"calls": said.calls, str(agent.prompt.edits): said.value}
+    draft = Draft(
+        state["instruction"], answer, 0.0, state.get("passage"), state.get("recast", False),
+        state.get("answerable", True),
+    )  # fmt: skip
+    return replace(draft, quality=quality(pair_of(state, draft), runtime.context.limits(state)))
 
 
 @counted
@@ -202,20 +158,21 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     """The rules first; if they pass, the judges, until one says no."""
     context = runtime.context
     draft = state["draft"]
-    found = verdicts(_pair(state, draft.instruction, draft.answer), context.limits(state))
+    found = verdicts(pair_of(state, draft), context.limits(state))
     failed = not all(verdict.passed for verdict in found)
     path: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
-    for judge in () if failed else context.catalog.of("judge", state["seed"].kind):
+    for judge in () if failed else context.judges(state):
         try:
             said = await ask(state, runtime, judge, instruction=draft.instruction, answer=draft.answer)
         except Unusable as error:
             return {"status": "failed", "reason": f"parse: {judge.name}", "verdicts": found,
                     "path": (*path, judge.name), "calls": calls + error.calls}  # fmt: skip
         word: Judgement = said.value
-        found += (Verdict(judge.name, word.passes, float(word.passes), word.reason),)
+        passes = word.passes == (judge.prompt.of == "example")  # what is unanswerable must not be answered
+        found += (Verdict(judge.name, passes, float(passes), word.reason),)
         path, calls = (*path, judge.name), calls + said.calls
-        if not word.passes:
+        if not passes:
             failed = True
             break
     if failed:
@@ -236,7 +193,10 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
     messages = []
     if instruction:
         asked_by = state["asked_by"]
-        content = f"{state['seed'].content}\n\n{instruction}" if asked_by.prompt.attach else instruction
+        shown = state["seed"].content
+        if draft and draft.passage and (draft.recast or state["seed"].kind == "text"):
+            shown = draft.passage  # what was asked about
+        content = f"{shown}\n\n{instruction}" if asked_by.prompt.attach else instruction
         messages.append({"role": "user", "content": content})
         if draft:
             messages.append({"role": "assistant", "content": draft.answer})
@@ -245,8 +205,11 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
 
 def closed(state: State, kind: ExampleKind, messages: list[dict[str, str]]) -> Example:
     """A draft whose fate is known, as an example."""
-    seed, payload = state["seed"], {"messages": messages} if messages else {}
-    found = state.get("verdicts", ())
+    seed, draft = state["seed"], state.get("draft")
+    payload: dict[str, Any] = {"messages": messages} if messages else {}
+    if draft and not draft.answerable:
+        payload["answerable"] = False
+    found, versions = state.get("verdicts", ()), state.get("versions", ())
     return Example(
         id=Example.address(kind, payload, seed.id, state["draw"]),
         kind=kind,
@@ -261,10 +224,12 @@ def closed(state: State, kind: ExampleKind, messages: list[dict[str, str]]) -> E
         verdicts=found,
         status=state["status"],
         reason=state["reason"],
+        versions=versions if len(versions) > 1 else (),
     )
 
 
-def _pair(state: State, instruction: str, answer: str) -> Pair:
+def pair_of(state: State, draft: Draft) -> Pair:
+    """A draft as the rules see it."""
     asked_by = state["asked_by"].prompt
-    material = f"{state['seed'].content}\n{state.get('passage') or ''}"
-    return Pair(instruction, answer, material, asked_by.attach, asked_by.task)
+    material = draft.passage or "" if draft.recast else f"{state['seed'].content}\n{draft.passage or ''}"
+    return Pair(draft.instruction, draft.answer, material, asked_by.attach, asked_by.task)

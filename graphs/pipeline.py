@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from understudy.graphs import nodes, routes
+from understudy.graphs import answering, nodes, refining, routes
 from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
 
@@ -34,10 +34,10 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("transform_code", nodes.transform, routes.after_transform)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
-    add("answer", nodes.answer, routes.after_answer)
-    add("weigh", nodes.weigh, routes.after_weigh)
-    add("suggest", nodes.suggest, routes.after_suggest)
-    add("edit", nodes.edit, routes.after_edit)
+    add("answer", answering.answer, routes.after_answer)
+    add("weigh", refining.weigh, routes.after_weigh)
+    add("suggest", refining.suggest, routes.after_suggest)
+    add("edit", refining.edit, routes.after_edit)
     graph.add_node("verify", nodes.verify)
     graph.add_node("commit", nodes.commit)
     graph.add_edge("verify", "commit")

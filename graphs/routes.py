@@ -36,29 +36,34 @@ def after_gate(state: State, context: Context) -> Literal["answer", "suggest", "
     """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
     if "status" in state:
         return "commit"
-    return after_weigh(state, context) if "draft" in state else "answer"
+    return _again(state, context) if "draft" in state else "answer"
 
 
 def after_answer(state: State, context: Context) -> Literal["weigh", "suggest", "verify", "commit"]:
     """The first answer makes the draft; one to an edited instruction is weighed against it."""
     if "status" in state:
         return "commit"
-    return "weigh" if state["round"] else after_weigh(state, context)
+    return "weigh" if state["round"] else _again(state, context)
 
 
-def after_weigh(state: State, context: Context) -> Literal["suggest", "verify"]:
-    """Refine while rounds are left and the last one improved something."""
-    rounds = context.recipe.refine_rounds if context.catalog.of("refine", state["seed"].kind) else 0
-    return "suggest" if state["improved"] and state["round"] < rounds else "verify"
+def after_suggest(state: State, context: Context) -> Literal["edit", "suggest", "verify"]:
+    """Without a usable suggestion the draft stands as it is."""
+    return "edit" if state["ready"] else _again(state, context)
 
 
-def after_suggest(state: State, context: Context) -> Literal["edit", "verify"]:
-    """No usable suggestion: the draft stands as it is."""
-    return "edit" if state["improved"] else "verify"
+def after_edit(state: State, context: Context) -> Literal["answer", "weigh", "suggest", "verify"]:
+    """A new instruction or passage needs a new answer; a new answer is weighed."""
+    if not state["ready"]:
+        return _again(state, context)
+    return "weigh" if state["editor"].prompt.edits == "answer" else "answer"
 
 
-def after_edit(state: State, context: Context) -> Literal["answer", "weigh", "verify"]:
-    """A new instruction needs a new answer; a new answer is weighed; no usable edit ends the loop."""
-    if not state["improved"]:
-        return "verify"
-    return "answer" if state["editor"].prompt.edits == "instruction" else "weigh"
+def after_weigh(state: State, context: Context) -> Literal["suggest", "verify", "commit"]:
+    """The loop goes on as long as its method has it and rounds are left."""
+    return "commit" if "status" in state else _again(state, context)
+
+
+def _again(state: State, context: Context) -> Literal["suggest", "verify"]:
+    rounds = context.recipe.refine_rounds
+    goes_on = state["improved"] and state["round"] < rounds and context.refiners(state)
+    return "suggest" if goes_on else "verify"

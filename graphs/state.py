@@ -6,12 +6,12 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from understudy.agents import Agent, Catalog
 from understudy.dedup import Gate
 from understudy.models.caller import Caller
-from understudy.nouns import Example, Persona, Seed, Status, Verdict
+from understudy.nouns import Example, Persona, Seed, Status, Verdict, Version
 from understudy.personas.matching import Matching
 from understudy.recipe import Recipe, Verify, Voice
 
@@ -23,6 +23,22 @@ class Draft:
     instruction: str
     answer: str
     quality: float
+    passage: str | None = None
+    recast: bool = False
+    """Whether the passage stands in the seed's place, since it was rewritten to say something else."""
+    answerable: bool = True
+
+    def version(self, by: str, round: int, outcome: str) -> Version:
+        """As it goes on record."""
+        score = float(f"{self.quality:.6f}")
+        return Version(by, round, self.instruction, self.answer, outcome, self.passage, self.answerable, score)
+
+    def as_state(self) -> dict[str, Any]:
+        """What the state says of an edit, back to this draft."""
+        return {
+            "instruction": self.instruction, "answer": self.answer, "passage": self.passage, "recast": self.recast,
+            "answerable": self.answerable,
+        }  # fmt: skip
 
 
 class State(TypedDict, total=False):
@@ -43,11 +59,18 @@ class State(TypedDict, total=False):
     answer: str
     draft: Draft
     """The best so far."""
+    versions: Annotated[tuple[Version, ...], operator.add]
+    answerable: bool
+    """Whether the material is meant to answer the instruction."""
+    recast: bool
     suggestion: str
     editor: Agent
+    ready: bool
+    """Whether the round has something to go on with."""
     round: int
     """How often the graph's loop has been gone through."""
     improved: bool
+    """Whether there is to be another round."""
     path: Annotated[tuple[str, ...], operator.add]
     calls: Annotated[tuple[str, ...], operator.add]
     parents: tuple[str, ...]
@@ -82,6 +105,27 @@ class Context:
         limits = self.recipe.verify
         free = state["seed"].kind == "persona" or not state["asked_by"].prompt.grounded
         return limits.model_copy(update={"min_grounding": None}) if free else limits
+
+    def refiners(self, state: State) -> tuple[Agent, ...]:
+        """Who may refine a draft: those for its skill and for any, while the material answers it."""
+        if not state["draft"].answerable or state["asked_by"].prompt.request:
+            return ()
+        able = self.catalog.of("refine", state["seed"].kind, state["asked_by"].prompt.skill)
+        if not state["asked_by"].prompt.attach:  # nobody would see the passage that was rewritten
+            able = tuple(agent for agent in able if agent.prompt.edits != "passage")
+        return able
+
+    def judges(self, state: State) -> tuple[Agent, ...]:
+        """Who must all agree before a draft is accepted; what is unanswerable has judges of its own."""
+        kind, asked_by = state["seed"].kind, state["asked_by"].prompt
+        if not state["draft"].answerable:
+            return self.catalog.of("judge", kind, judged="answerable")
+        free = kind == "persona" or not asked_by.grounded
+        return tuple(
+            judge
+            for judge in self.catalog.of("judge", kind)
+            if not (free and judge.prompt.grounded) and not (asked_by.attach and judge.prompt.without_seed)
+        )
 
     def leaf(self, state: State) -> Agent:
         """Who asks in this draft: a skill is drawn of those that the seed can feed, and of its agents one."""

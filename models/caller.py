@@ -169,7 +169,7 @@ class Caller:
         messages: Messages,
         sampling: Sampling,
         constraint: Constraint | None,
-        sample: tuple[int, int],
+        sample: tuple[int, ...],
         parent: str | None,
         voice: Voice = Voice(),  # noqa: B008
         priority: int = 0,
@@ -181,7 +181,8 @@ class Caller:
             messages: the whole prompt.
             sampling: how the reply is drawn, unless the voice has it otherwise.
             constraint: what it must look like; dropped where the engine cannot hold it.
-            sample: which draw of its seed, and which try, this is: part of the key, so that two draws differ.
+            sample: which draw of its seed, which try, and which of several replies this is: part of the key, so that
+                two draws differ.
             parent: key of the call this one builds on.
             voice: which SM is asked, and how.
             priority: the draft's turn; of calls that wait for the engine, those with the lowest go first.

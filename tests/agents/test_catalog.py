@@ -15,6 +15,7 @@ VALUES = {
     "persona": "A baker.",
     "instruction": "What is dough?",
     "answer": "Flour and water.",
+    "other": "Why?",
     "suggestion": "Say more.",
     "granularity": "specific",
     "relation": "works beside this person",
@@ -42,7 +43,7 @@ def test_every_shipped_prompt_renders_for_each_kind_with_and_without_a_persona(p
                     SEEDS[kind], None, editor=editor, **VALUES | {"persona": persona}
                 )
                 task = messages[1]["content"].removeprefix(SEEDS[kind].content)
-                assert task.strip() and "{" not in task.replace('{"passes"', "") and task == task.rstrip()
+                assert task.strip() and not {"{{", "{%"} & set(task.split()) and task == task.rstrip()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from understudy.agents import Agent, Catalog, load_catalog
+from understudy.agents import WHOLE_CAST, Agent, Catalog, load_catalog
 from understudy.nouns import Kind, Messages, Seed
 
 CONTENT: dict[Kind, str] = {
@@ -19,12 +19,13 @@ VALUES = {
     "instruction": "What is dough?",
     "answer": "Flour and water.",
     "suggestion": "Say more.",
+    "other": "Why?",
     "granularity": "specific",
     "relation": "works beside this person",
     "topic": "",
 }
 FAMILIES = {
-    "persona": {"persona", "instruct", "answer"},
+    "persona": {"persona", "instruct", "answer", "refine", "judge"},
     "topic": {"persona"},
 }
 PASSAGE = "Boats rise in a lock.\n\nNo pump is needed."
@@ -65,12 +66,12 @@ def strays(catalog: Catalog, kind: Kind, passage: str | None) -> list[str]:
 @pytest.mark.parametrize("kind", CONTENT)
 @pytest.mark.parametrize("passage", [None, PASSAGE], ids=["seed as it is", "seed recast"])
 def test_all_prompts_of_a_seed_begin_with_the_system_text_and_the_seed(kind: Kind, passage: str | None):
-    assert strays(load_catalog(), kind, passage) == []
+    assert strays(load_catalog(WHOLE_CAST), kind, passage) == []
 
 
 @pytest.mark.parametrize("kind", CONTENT)
 def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
-    catalog = load_catalog()
+    catalog = load_catalog(WHOLE_CAST)
     found = prompts(catalog, Seed.of(kind, CONTENT[kind], "a:1"), None)
     agents = [agent for agent in catalog if kind in agent.prompt.kinds]
     pairs = [agent for agent in agents if agent.prompt.family == "refine"]
@@ -81,7 +82,7 @@ def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
 
 
 def test_every_kind_of_seed_that_an_agent_takes_is_compared():
-    assert {kind for agent in load_catalog() for kind in agent.prompt.kinds} == set(CONTENT)
+    assert {kind for agent in load_catalog(WHOLE_CAST) for kind in agent.prompt.kinds} == set(CONTENT)
 
 
 class TaskFirst(Agent):
@@ -96,7 +97,7 @@ class TaskFirst(Agent):
 
 @pytest.mark.parametrize("passage", [None, PASSAGE], ids=["seed as it is", "seed recast"])
 def test_an_agent_whose_task_comes_first_is_named(passage: str | None):
-    catalog = load_catalog()
+    catalog = load_catalog(WHOLE_CAST)
     for family, place in (("judge", 1), ("persona", 0), ("refine", -1)):
         agents = {name: list(group) for name, group in catalog.agents.items()}
         agent = agents[family][place]  # type: ignore[index]
@@ -107,7 +108,7 @@ def test_an_agent_whose_task_comes_first_is_named(passage: str | None):
 
 
 def test_an_agent_with_a_system_text_of_its_own_is_named():
-    catalog = load_catalog()
+    catalog = load_catalog(WHOLE_CAST)
     agents = dict(catalog.agents)
     judges = list(agents["judge"])
     judges[-1] = replace(judges[-1], system=f"You are strict. {judges[-1].system}")

@@ -13,7 +13,7 @@ GOOD = Pair(
     attached=False,
     task="Ask one question. Begin with Why.",
 )
-LIMITS = Verify(min_words=3, max_words=20, min_grounding=0.5)
+LIMITS = Verify(min_words=3, max_words=20, min_grounding=0.5, min_evidence=0.6)
 
 
 def verdict(name: str, pair: Pair, limits: Verify = LIMITS) -> Verdict:
@@ -24,6 +24,7 @@ def test_a_good_pair_passes_every_rule_with_full_marks():
     said = verdicts(GOOD, LIMITS)
     assert len(said) == len(RULES)
     assert all(one.passed and one.score == 1.0 for one in said), said
+    assert said[-1].evidence in GOOD.material
     assert quality(GOOD, LIMITS) == 1.0
 
 
@@ -163,7 +164,7 @@ def test_the_rules_of_an_instruction_do_not_read_the_answer():
 
 def test_quality_is_the_mean_of_the_scores():
     bad = replace(GOOD, answer="No water.")  # too short; everything else is right
-    assert quality(bad, LIMITS) == pytest.approx(6 / 7)
+    assert quality(bad, LIMITS) == pytest.approx(7 / 8)
 
 
 @pytest.mark.parametrize(
@@ -174,3 +175,19 @@ def test_quality_is_the_mean_of_the_scores():
 def test_a_passage_speaks_of_what_its_seed_speaks_of(passage: str, score: float):
     said = faithful_passage(passage, GOOD.material, LIMITS)
     assert said == replace(said, by="rule/passage", score=score, passed=score >= 0.5)  # type: ignore[type-var]
+
+
+def test_the_evidence_is_the_part_that_holds_most_of_the_answer():
+    material = "Boats wait below. " + "Nothing else happens on the canal all day long, as the keeper says. " * 4
+    material += "A lock lifts boats with water from the upper canal."
+    pair = replace(GOOD, answer="The lock lifts boats with water.", material=material)
+    said = verdict("evidence", pair)
+    assert said.passed and said.score == 1.0
+    assert said.evidence == "lock lifts boats with water"
+
+
+@pytest.mark.parametrize(("answer", "passed"), [("Boats wait below, nothing happens.", True),
+                                                ("Boats burn rocket fuel below the quay.", False)])  # fmt: skip
+def test_an_answer_with_little_in_one_place_has_no_evidence(answer: str, passed: bool):
+    material = "Boats wait below. Nothing happens. " + "The keeper sleeps in his small house by the gate. " * 9
+    assert verdict("evidence", replace(GOOD, answer=answer, material=material)).passed == passed

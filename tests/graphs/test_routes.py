@@ -5,7 +5,7 @@ import pytest
 from understudy.agents import load_catalog
 from understudy.graphs import build_graph, routes
 from understudy.graphs.drawing import mermaid
-from understudy.graphs.state import Context
+from understudy.graphs.state import Context, Draft, State
 from understudy.nouns import Seed
 from understudy.recipe import Recipe, Source
 
@@ -32,10 +32,13 @@ def test_a_draft_whose_fate_is_known_goes_to_commit(route: object) -> None:
 
 def test_an_answer_goes_where_its_draft_stands() -> None:
     context = Context(RECIPE, load_catalog(), None, None, None, None)  # type: ignore[arg-type]
-    seed = Seed.of("text", "x", "y")
+    asked_by = load_catalog().of("instruct", "text")[0]
+    state: State = {"seed": Seed.of("text", "x", "y"), "asked_by": asked_by, "draft": Draft("Why?", "So.", 1.0)}
     assert routes.after_answer({"status": "failed"}, context) == "commit"
-    assert routes.after_answer({"seed": seed, "round": 0, "improved": True}, context) == "suggest"
-    assert routes.after_answer({"seed": seed, "round": 1, "improved": True}, context) == "weigh"
+    assert routes.after_answer({**state, "round": 0, "improved": True}, context) == "suggest"
+    assert routes.after_answer({**state, "round": 1, "improved": True}, context) == "weigh"
+    unanswerable: State = {**state, "draft": Draft("Why?", "So.", 1.0, answerable=False)}
+    assert routes.after_answer({**unanswerable, "round": 0, "improved": True}, context) == "verify"
 
 
 def test_the_drawing_shows_the_loop_and_every_node() -> None:
