@@ -158,6 +158,15 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
             if skill not in skills:
                 _unknown_skill(skill, skills, "agents.skills")
         agents["instruct"] = tuple(one for one in agents["instruct"] if one.prompt.skill in cast.skills)
+    asking = {key for one in agents["instruct"] for key in (one.prompt.name, one.prompt.skill) if key}
+    for key in cast.quotas:
+        if key not in asking:
+            near = difflib.get_close_matches(key, asking, n=1, cutoff=0.5)
+            raise PromptError(
+                f"no skill and no instruct agent of this run is called `{key}`",
+                where=f"agents.quotas.{key}",
+                remedy=f"did you mean `{near[0]}`?" if near else "see `understudy agents`",
+            )
     return Catalog(agents)
 
 
@@ -207,13 +216,9 @@ def _load(path: Path, family: Family, modified_ns: int) -> Prompt:
     """Parsed once for each state of the file."""
     prompt = Prompt.load(path)
     checks = [("name", prompt.name, path.stem), ("family", prompt.family, family)]
-    place = path.parent.name
-    if family == "judge":
-        checks.append(("of", prompt.of, "example" if place == family else place))
-    elif family == "refine" and (prompt.method != "suggest" or place in get_args(Method)):
-        checks.append(("method", prompt.method, place))
-    elif place != family:
-        checks.append(("skill", prompt.skill or "none", place))
+    field = {"judge": "of", "refine": "skill or method"}.get(family, "skill")
+    if path.parent.name != family:
+        checks.append((field, prompt.place or "none", path.parent.name))
     for field, given, wanted in checks:
         if given != wanted:
             raise PromptError(

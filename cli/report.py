@@ -111,14 +111,21 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(share) | {"per_accepted": share.per_accepted} for share in found]))
         return
-    table = plain_table(by, "drafts", "accepted", "SM tokens", "tokens per accepted")
+    fates = by in {"leaf", "skill"}
+    lost = ("rejected", "dup.", "failed") if fates else ("SM tokens",)
+    table = plain_table(by, "drafts", "accepted", *lost, "tokens per accepted")
     for share in found[:limit]:
         each = "" if share.per_accepted is None else f"{share.per_accepted:,.0f}"
         drafts = "" if share.drafts is None else f"{share.drafts:,}"
-        table.add_row(visible(share.name), drafts, f"{share.accepted:,}", f"{share.tokens:,}", each)
+        rest = (share.rejected, share.duplicate, share.failed) if fates else (share.tokens,)
+        name = share.name.removeprefix("instruct/")
+        table.add_row(visible(name), drafts, f"{share.accepted:,}", *(f"{count:,}" for count in rest), each)
     console().print(table)
-    if left := sum(share.drafts == 0 for share in found):
-        console().print(f"{left} of {len(found)} have not been drawn yet.")
+    if fates:
+        drawn = [share for share in found if share.drafts is not None]
+        reached = sum(share.accepted > 0 for share in drawn)
+        left = sum(share.drafts == 0 for share in drawn)
+        console().print(f"{reached} of {len(drawn)} have an accepted example, {left} have not been drawn yet.")
     if len(found) > limit:
         console().print(f"{limit} of {len(found)}; --limit shows more.")
 

@@ -39,7 +39,7 @@ Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False,
+    "without_seed": False, "needs": None,
 }  # fmt: skip
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -101,6 +101,8 @@ class Prompt(BaseModel):
     grounded: bool = True
     """Instruct agents: whether instruction and answer must share words with the seed. Judges: whether they are asked
     only of what must."""
+    needs: str | None = None
+    """Instruct agents: a regular expression that must be found in a seed for them to ask about it, such as `\\d`."""
     answerable: bool = True
     """Whether the material answers the instruction. Instruct agents and refine agents whose instructions it does not
     answer, on purpose, say false, and so do the answer agents for these; the example is labelled so."""
@@ -194,8 +196,8 @@ class Prompt(BaseModel):
             field = "pattern"
             for pattern in by_granularity.values() or [self.pattern or ""]:
                 regex.compile(pattern)
-            field = "forbids"
-            regex.compile(self.forbids or "")
+            for field in ("forbids", "needs"):
+                regex.compile(getattr(self, field) or "")
         except regex.error as error:
             raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: {field}") from error
         allowed = VARIABLES[self.family]
@@ -212,6 +214,15 @@ class Prompt(BaseModel):
                     where=self.file,
                     expected=f"only {sorted(permitted)} exist when a {self.family} agent speaks",
                 )
+
+    @property
+    def place(self) -> str | None:
+        """The folder within its family's where the file lies: the skill, or how it refines, or what it judges."""
+        if self.family == "judge":
+            return None if self.of == "example" else self.of
+        if self.method != "suggest":
+            return self.method
+        return self.skill
 
     @property
     def version(self) -> str:

@@ -296,9 +296,18 @@ class Cast(Strict):
     """Who must all agree before an example is accepted; an empty list: the rules alone decide."""
     skills: tuple[str, ...] | None = None
     """Which skills are asked for, as `understudy agents` lists them; null means all that a seed can feed."""
+    quotas: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
+    """Shares of the drafts, by skill or by instruct agent, such as `{coding: 0.3, missing-information: 0.1}`; those
+    not named share evenly in the rest. Without quotas, every agent that a seed can feed comes up equally often."""
     folder: str | None = None
     """A folder of your own prompt files, `<family>/<name>.md` or `<family>/<skill>/<name>.md`, added to the shipped
     ones."""
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Cast:
+        if (whole := sum(self.quotas.values())) > 1 + 1e-9:
+            raise ValueError(f"quotas that add up to 1 at most, not {whole:g}")
+        return self
 
 
 class Budget(Strict):
@@ -378,11 +387,12 @@ _SERVING = (
 
 
 # Keys that came after the first release, with what was done before there were any.
-_LATER = (
+_LATER: tuple[tuple[str, str, Any], ...] = (
     ("personas", "granularity", "specific"),
     ("personas", "draw", "uniform"),
     ("personas", "shape", "zero-shot"),
     ("agents", "skills", None),
+    ("agents", "quotas", {}),
     ("verify", "min_evidence", None),
 )
 

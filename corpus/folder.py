@@ -111,7 +111,8 @@ class RunFolder:
                     **(facts or {}),
                 }
                 with closing(Ledger.create(building / "ledger.db", meta)) as ledger:
-                    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in given or read_sources(recipe))
+                    read = given if given is not None else seeds.ranked(read_sources(recipe))
+                    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read)
                     placed, kinds = seeds.place(building, shuffled, recipe.test_share)
                     ledger.enter(placed)
                     ledger.set_meta(kinds=json.dumps(kinds))

@@ -170,15 +170,18 @@ def _go_back(folder: RunFolder, shard: int) -> str:
 def _write_seeds_again(folder: RunFolder) -> None:
     recipe = folder.recipe
     known = {file.name: file.sha256 for file in folder.ledger.files(f"{seeds.HOME}/")}
-    shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read_sources(recipe))
-    files, _ = seeds.place(folder.path, shuffled, recipe.test_share)
-    if {file.name: file.sha256 for file in files} != known:
-        raise RunFolderError(
-            "its seeds are damaged, and their sources are not what they were",
-            where=str(folder.path),
-            expected="the files that the run was begun with",
-            remedy="bring the sources back, or restore `seeds/` from a copy of the folder",
-        )
+    for ranked in (seeds.ranked, iter):  # earlier versions did not rank them
+        read = ranked(read_sources(recipe))
+        shuffled = ((n, seed, address(recipe.seed, seed.id)) for n, seed in read)
+        files, _ = seeds.place(folder.path, shuffled, recipe.test_share)
+        if {file.name: file.sha256 for file in files} == known:
+            return
+    raise RunFolderError(
+        "its seeds are damaged, and their sources are not what they were",
+        where=str(folder.path),
+        expected="the files that the run was begun with",
+        remedy="bring the sources back, or restore `seeds/` from a copy of the folder",
+    )
 
 
 def rebuild(path: Path) -> None:

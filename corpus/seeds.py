@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ def place(folder: Path, seeds: Iterable[tuple[int, Seed, str]], test_share: floa
         for body, split in scratch.read("SELECT body, split FROM seeds ORDER BY position")
     )
     return write(folder, placed), sorted(kinds)
+
+
+def ranked(read: Iterable[tuple[int, Seed]]) -> Iterator[tuple[int, Seed]]:
+    """Seeds as they are read, each with its place among those of its kind (`rank`).
+
+    The plan goes by it: what is added at the end of the sources leaves the others' drafts as they were.
+    """
+    counts: Counter[str] = Counter()
+    for source, seed in read:
+        yield source, replace(seed, meta={**seed.meta, "rank": counts[seed.kind]})
+        counts[seed.kind] += 1
 
 
 def write(folder: Path, placed: Iterator[tuple[Seed, str]]) -> list[File]:

@@ -12,17 +12,17 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
 from understudy import errors
-from understudy.agents import REPLIES, load_catalog, load_skills
+from understudy.agents import REPLIES, WHOLE_CAST, load_catalog, load_skills
 from understudy.cli import app
 from understudy.graphs.drawing import draw, mermaid
 from understudy.nouns import FAMILIES
 from understudy.personas import load_set, shipped_sets
-from understudy.prompt import VARIABLES
+from understudy.prompt import VARIABLES, Judged, Method
 from understudy.recipe import schema
 
 DOCS = Path(__file__).resolve().parent
@@ -218,26 +218,27 @@ def exit_codes() -> dict[int, str]:
 
 def agents_page() -> str:
     """Every shipped agent, family by family, and what a prompt file of each family may use."""
-    catalog = load_catalog()
+    catalog = load_catalog(WHOLE_CAST)
     replies = {family: [reply.name for reply in REPLIES.values() if family in reply.families] for family in FAMILIES}
     parts = [
         "# The agents",
         _NOTE,
         "One agent is one prompt file, `agents/prompts/<family>/<name>.md`; those who are for one skill lie in "
-        "`<family>/<skill>/`. A recipe narrows the cast under `agents:` "
+        "`<family>/<skill>/`, those who refine by another method in `refine/<method>/`, and judges of something else "
+        "than a finished example in `judge/<what>/`. A recipe narrows the cast under `agents:` "
         "and adds files of its own with `agents.folder`; [how to add one](../how-to/add-an-agent.md). A summary says "
         "what the agent does, `kinds` which seeds it takes, and the source where the idea comes from.",
     ]
     for family in FAMILIES:
         parts.append(f"## {family}")
-        for skill in (None, *load_skills()):
+        for place in (None, *get_args(Method)[1:], *get_args(Judged)[1:], *load_skills()):
             rows = [
                 [f"`{one.prompt.name}`", ", ".join(one.prompt.kinds), one.prompt.summary, one.prompt.source or ""]
                 for one in catalog.agents[family]
-                if one.prompt.skill == skill
+                if one.prompt.place == place
             ]
             if rows:
-                parts += [f"### {family}: {skill}"] if skill else []
+                parts += [f"### {family}: {place}"] if place else []
                 parts.append(_table(["name", "kinds", "summary", "source"], rows))
     parts += [
         "## What a prompt file may use",

@@ -94,8 +94,7 @@ async def persona(state: State, runtime: Runtime[Context]) -> Update:
 @counted
 async def transform(state: State, runtime: Runtime[Context]) -> Update:
     """Recast the seed in another form, or leave it as it is: one chance among the forms."""
-    skill = runtime.context.leaf(state).prompt.skill
-    agents = runtime.context.catalog.of("transform", state["seed"].kind, skill)
+    agents = runtime.context.catalog.of("transform", state["seed"].kind, state["asked_by"].prompt.skill)
     chosen = runtime.context.rng(state, "transform").choice([None, *agents])
     if chosen is None:
         return {"passage": None, "path": ("transform/identity",)}
@@ -109,10 +108,10 @@ async def transform(state: State, runtime: Runtime[Context]) -> Update:
 async def instruct(state: State, runtime: Runtime[Context]) -> Update:
     """Write one instruction about the material."""
     context = runtime.context
-    agent = context.leaf(state)
+    agent = state["asked_by"]
     shape = context.recipe.personas.shape if state["seed"].kind == "persona" else "zero-shot"
     said = await ask(state, runtime, agent, shape=shape)
-    update: Update = {"asked_by": agent, "path": (agent.name,), "calls": said.calls}
+    update: Update = {"path": (agent.name,), "calls": said.calls}
     if agent.prompt.request is not None:  # the reply is the answer already
         persona = state.get("persona")
         asked = agent.prompt.asked(kind=state["seed"].kind, persona=persona.text if persona else "")
@@ -120,9 +119,8 @@ async def instruct(state: State, runtime: Runtime[Context]) -> Update:
         whole: State = {**state, **update}  # type: ignore[typeddict-item]
         return update | {"draft": draft_of(whole, runtime, update["answer"])}
     update["instruction"] = said.value
-    new: State = {**state, "asked_by": agent}
-    pair = pair_of(new, Draft(said.value, "", 0.0, state.get("passage")))
-    found = verdicts(pair, context.limits(new), INSTRUCTION_RULES)
+    pair = pair_of(state, Draft(said.value, "", 0.0, state.get("passage")))
+    found = verdicts(pair, context.limits(state), INSTRUCTION_RULES)
     return update | (rejected(found) if not all(verdict.passed for verdict in found) else {})
 
 

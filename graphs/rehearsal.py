@@ -21,8 +21,9 @@ from understudy.corpus.scratch import Database
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
 from understudy.graphs.indexes import fill
+from understudy.graphs.plan import Plan
 from understudy.graphs.runner import matching
-from understudy.graphs.state import Context, State
+from understudy.graphs.state import Context
 from understudy.graphs.work import corpus
 from understudy.models import SM, Capabilities, Reply, Request, open_embedder
 from understudy.models.caller import Budget, Caller
@@ -151,13 +152,14 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     gate = Gate(admitted, 0)
     context = Context(recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared)
     graph, seeds = work.build(), len(folder.seeds)
+    plan = Plan(work.catalog, recipe)
     turns = seeds * recipe.draws_per_seed
     before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
     accepted = 0.0
     while said.tried < min(turns, MOST) and accepted < recipe.accept:
         draw, position = divmod(said.tried, seeds)
         seed, _ = folder.seeds[position]
-        state: State = {"seed": seed, "draw": draw, "turn": said.tried}
+        state = plan.begin(seed, draw, said.tried)
         found_before = at_hand.found
         try:
             out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")

@@ -31,6 +31,7 @@ from understudy.dedup import Gate, PairIndex
 from understudy.evals import measures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
+from understudy.graphs.plan import Plan
 from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
 from understudy.graphs.work import Work, corpus
@@ -257,6 +258,7 @@ class _Run:
             recipe, work.catalog, matching(recipe, personas, embedder), self.caller, self.gate, work.compared,
             lambda turn: folder.ledger.status(turn) if turn < first else None,
         )  # fmt: skip
+        self.plan = Plan(work.catalog, recipe) if work.plans else None
         self.graph = work.build()
         self.progress = Progress(recipe.accept, seeds)
         self.progress.counts.update(folder.ledger.drafts_by_status())
@@ -407,7 +409,8 @@ class _Run:
             found = await self.journal.run(self.folder.seeds.some, position, SHARD_DRAFTS)
             self.ahead = dict(enumerate(found, position))
         seed, split = self.ahead.pop(position)
-        task = asyncio.create_task(self._draft({"seed": seed, "draw": draw, "turn": turn}, split))
+        state: State = {"seed": seed, "draw": draw, "turn": turn}
+        task = asyncio.create_task(self._draft(self.plan.begin(seed, draw, turn) if self.plan else state, split))
         self.running.add(task)
         task.add_done_callback(self._done)
 

@@ -127,13 +127,6 @@ class Context:
             if not (free and judge.prompt.grounded) and not (asked_by.attach and judge.prompt.without_seed)
         )
 
-    def leaf(self, state: State) -> Agent:
-        """Who asks in this draft: a skill is drawn of those that the seed can feed, and of its agents one."""
-        able = self.catalog.of("instruct", state["seed"].kind)
-        skills = sorted({agent.prompt.skill or "" for agent in able})
-        skill = skills[0] if len(skills) == 1 else self.rng(state, "skill").choice(skills)
-        return self.rng(state, "instruct").choice([one for one in able if (one.prompt.skill or "") == skill])
-
     def rng(self, state: State, stage: str) -> Random:
         """Randomness for one stage of one draft: the same whatever else runs beside it."""
         return Random(f"{self.recipe.seed}:{state['seed'].id}:{state['draw']}:{stage}")  # noqa: S311

@@ -37,6 +37,11 @@ class Work:
     version: tuple[Any, ...] = ()
     """What determines the result beside the recipe."""
 
+    @property
+    def plans(self) -> bool:
+        """Whether each draft is for a leaf."""
+        return "instruct" in self.needed
+
 
 def corpus(recipe: Recipe) -> Work:
     """Examples of instructions with their answers."""

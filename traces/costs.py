@@ -27,6 +27,9 @@ class Share:
     """Accepted ones among these; for agents and SMs, of the whole run."""
     tokens: int = 0
     """SM tokens, prompts and replies."""
+    rejected: int = 0
+    duplicate: int = 0
+    failed: int = 0
 
     @property
     def per_accepted(self) -> float | None:
@@ -63,7 +66,7 @@ def _of_drafts(folder: RunFolder, name: Callable[[dict[str, Any]], str]) -> Iter
         ):
             share = found[name(row)]
             share.drafts = (share.drafts or 0) + 1
-            share.accepted += row["status"] == "accepted"
+            setattr(share, status, getattr(share, status) + 1)
             share.tokens += row["sm_tokens"]
     for key, share in found.items():
         share.name = key
@@ -75,7 +78,10 @@ def _reason(row: dict[str, Any]) -> str:
 
 
 def _leaf(row: dict[str, Any]) -> str:
-    return next((step for step in row["path"] if step.startswith("instruct/")), "(ended before anybody asked)")
+    """Who asked, or was to ask."""
+    asked = next((step for step in row["path"] if step.startswith("instruct/")), "(ended before anybody asked)")
+    planned = next((step for step in row["path"] if step.startswith("plan/")), None)
+    return f"instruct/{planned.rpartition('/')[2]}" if planned else asked
 
 
 _NAMES: dict[By, Callable[[dict[str, Any]], str]] = {

@@ -74,7 +74,7 @@ def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
     catalog = load_catalog(WHOLE_CAST)
     found = prompts(catalog, Seed.of(kind, CONTENT[kind], "a:1"), None)
     agents = [agent for agent in catalog if kind in agent.prompt.kinds]
-    pairs = [agent for agent in agents if agent.prompt.family == "refine"]
+    pairs = [agent for agent in agents if agent.prompt.editor is not None]
     assert len(found) == len(agents) + len(pairs)
     every = {"persona", "transform", "instruct", "answer", "refine", "judge"}
     assert {name.split("/")[0] for name in found} == FAMILIES.get(kind, every)

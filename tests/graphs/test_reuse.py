@@ -226,7 +226,7 @@ async def test_the_forecast_rests_on_what_is_to_come(project: Path, extended: st
     first = lines[:60] if extended == "seeds" else lines
     (project / "seeds.jsonl").write_text("\n".join(first), encoding="utf-8")
     sets = ('seeds=[{"path": "seeds.jsonl", "text_field": "text", "chunk_tokens": 400}]', CAST, "draws_per_seed=3",
-            "dedup.embedding=null", "dedup.minhash=null", "agents.instruct=[why-question, literal-question]", "seed=2")  # fmt: skip
+            "dedup.embedding=null", "dedup.minhash=null", "agents.instruct=[why-question, literal-question]", "seed=4")  # fmt: skip
     await run(project, "first", *sets, f"accept={50 if extended == 'seeds' else 200}")
     (project / "seeds.jsonl").write_text("\n".join(lines), encoding="utf-8")
     asked: list[Forecast] = []

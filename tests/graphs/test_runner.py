@@ -60,7 +60,7 @@ async def test_every_accepted_example_has_a_seed_a_path_of_agents_and_a_verdict(
         for example in folder.examples():
             assert folder.seed_of(example).id == example.seed
             families = [step.split("/")[0] for step in example.path]
-            assert families[0] in {"persona", "persona-set"}
+            assert families[0] == "plan" and families[1] in {"persona", "persona-set"}
             assert {"transform", "instruct", "answer", "judge"} <= set(families)
             assert example.verdicts and all(verdict.passed for verdict in example.verdicts)
             assert [turn["role"] for turn in example.payload["messages"]] == ["user", "assistant"]
@@ -222,7 +222,7 @@ async def test_filters_are_switches(project: Path) -> None:
     assert outcome.ended == "goal"
     row = rows(project)["accepted"][0]
     assert row["persona"] is None
-    assert [step.split("/")[0] for step in row["path"]] == ["transform", "instruct", "answer"]
+    assert [step.split("/")[0] for step in row["path"]] == ["plan", "transform", "instruct", "answer"]
 
 
 @pytest.mark.parametrize("slow", ["gate", "final"])
