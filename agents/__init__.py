@@ -6,17 +6,22 @@ the registry (`catalog.py`); `replies.py` says what each may answer; `agent.py` 
 
 from understudy.agents.agent import Agent, Spoken, Unusable
 from understudy.agents.catalog import WHOLE_CAST, Catalog, load_catalog, load_skills
-from understudy.agents.replies import REPLIES, Judgement, Known, ReplyType
+from understudy.agents.replies import REPLIES, Calls, Given, Judgement, Known, Library, ReplyType, Tool, ToolTask
 
 __all__ = [
     "REPLIES",
     "WHOLE_CAST",
     "Agent",
+    "Calls",
     "Catalog",
+    "Given",
     "Judgement",
     "Known",
+    "Library",
     "ReplyType",
     "Spoken",
+    "Tool",
+    "ToolTask",
     "Unusable",
     "load_catalog",
     "load_skills",

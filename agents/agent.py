@@ -50,13 +50,19 @@ class Agent:
         """`family/name`, as it stands in an example's path."""
         return f"{self.prompt.family}/{self.prompt.name}"
 
-    def messages(self, seed: Seed, passage: str | None, *, editor: bool = False, **values: Any) -> Messages:
-        """The prompt: system text, seed, passage if it is not the seed itself, then the task."""
+    def messages(
+        self, seed: Seed, passage: str | None, *, editor: bool = False, next_turn: bool = False, tools: str = "",
+        **values: Any,
+    ) -> Messages:  # fmt: skip
+        """The prompt: system text, seed, passage if it is not the seed itself, tools, then the task."""
         material = f"{seed.content}\n\nRewritten:\n{passage}" if passage else seed.content
+        material += f"\n\nTools:\n{tools}" if tools else ""
         if shown := self.prompt.shown(values.pop("shape", "zero-shot")):
             # All seeds share the examples, so they come first.
             material = f"{shown}\n\nNow for this person:\n{material}" if material else shown
-        return self.prompt.render(self.system, material, {"kind": seed.kind, **values}, editor=editor)
+        return self.prompt.render(
+            self.system, material, {"kind": seed.kind, **values}, editor=editor, next_turn=next_turn
+        )
 
     async def ask(
         self,
@@ -78,9 +84,9 @@ class Agent:
             Unusable: when the first reply and the one after the error was shown both do not parse.
         """
         reply = REPLIES[self.prompt.reply]
-        # A refine file's pattern is for what its editor writes, not for the suggestion.
-        suggests = self.prompt.editor is not None and not editor
-        pattern = None if suggests else self.prompt.form(values.get("granularity", "specific"))
+        # Of the two templates of a file, the pattern is for the editor's, or for the first turn's.
+        other = values.get("next_turn") or (self.prompt.editor is not None and not editor)
+        pattern = None if other else self.prompt.form(values.get("granularity", "specific"))
         marker = (self.prompt.editor_marker if editor else self.prompt.marker) or ""
         constraint = reply.constraint
         if pattern or marker:

@@ -50,6 +50,8 @@ class Catalog:
         for the skill, or else for any, and of them the most particular. Judges are those who judge the one thing.
         """
         able = [agent for agent in self.agents[family] if kind in agent.prompt.kinds]
+        if family == "instruct":
+            able = [agent for agent in able if agent.prompt.situation is None or self._has_tools(kind, agent)]
         if family in {"transform", "refine", "answer"}:
             able = [agent for agent in able if agent.prompt.skill in {None, skill}]
         if family == "judge":
@@ -61,6 +63,15 @@ class Catalog:
             fewest = min(len(agent.prompt.kinds) for agent in able)
             able = [agent for agent in able if len(agent.prompt.kinds) == fewest]
         return tuple(able)
+
+    def _has_tools(self, kind: Kind, agent: Agent) -> bool:
+        """Whether somebody builds a library, calls its tools and reports, so that an agent can ask for tools."""
+        replies = {
+            one.prompt.reply
+            for one in (*self.agents["transform"], *self.agents["answer"])
+            if kind in one.prompt.kinds and one.prompt.skill == agent.prompt.skill
+        }
+        return {"Calls", "Answer"} <= replies and bool({"Library", "Tool"} & replies)
 
     def __iter__(self) -> Iterator[Agent]:
         return (agent for family in FAMILIES for agent in self.agents[family])

@@ -61,6 +61,41 @@ class Tool(BaseModel):
     example: str = Field(max_length=200)
 
 
+class Library(BaseModel):
+    """Several tools that belong together."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tools: list[Tool] = Field(min_length=2, max_length=5)
+
+
+class Given(BaseModel):
+    """A value that a request gives for an argument."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tool: str = Field(max_length=40)
+    argument: str = Field(max_length=40)
+    value: str = Field(min_length=1, max_length=80)
+
+
+class ToolTask(BaseModel):
+    """What a user asks of an assistant that has tools, and what the request gives for which argument."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    request: str = Field(min_length=12, max_length=400)
+    given: list[Given] = Field(max_length=12)
+
+
+class Calls(BaseModel):
+    """The values of all arguments of the tools that an assistant calls; none where it calls no tool."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    calls: list[Given] = Field(max_length=12)
+
+
 class Mismatch(ValueError):
     """Why a reply cannot be used, in words that the SM is shown when it is asked again."""
 
@@ -142,7 +177,10 @@ REPLIES: dict[str, ReplyType] = {
         ReplyType("Known", ("persona",), Constraint("schema", _schema(Known)), _json(Known)),
         ReplyType("Passage", ("transform", "instruct"), None, _text(12)),
         ReplyType("Instruction", ("instruct",), _ONE_LINE, _text(4, one_line=True)),
-        ReplyType("Tool", ("instruct",), Constraint("schema", _schema(Tool)), _json(Tool)),
+        ReplyType("Tool", ("instruct", "transform"), Constraint("schema", _schema(Tool)), _json(Tool)),
+        ReplyType("Library", ("transform",), Constraint("schema", _schema(Library)), _json(Library)),
+        ReplyType("ToolTask", ("instruct",), Constraint("schema", _schema(ToolTask)), _json(ToolTask)),
+        ReplyType("Calls", ("answer",), Constraint("schema", _schema(Calls)), _json(Calls)),
         ReplyType("Answer", ("answer",), None, _text(1)),
         ReplyType("Edit", ("refine",), None, _text(3)),
         ReplyType("Choice", ("judge",), Constraint("regex", "A|B"), _choice),

@@ -29,6 +29,7 @@ def evaluate(
     from itertools import islice
 
     from understudy.corpus import RunFolder
+    from understudy.corpus.rows import messages
     from understudy.errors import RunFolderError
     from understudy.evals.heldout import Models, compare
     from understudy.training.sft import read_lineage
@@ -36,7 +37,7 @@ def evaluate(
     lineage = read_lineage(vm)
     source = corpus or Path(lineage.corpus)
     with RunFolder.read(source) as folder:
-        held_out = {row["id"]: row["messages"] for row in islice(folder.rows("accepted", "test"), limit)}
+        held_out = {row["id"]: messages(row) for row in islice(folder.rows("accepted", "test"), limit)}
         changed = corpus is None and folder.digest != lineage.corpus_digest
     if not held_out:
         raise RunFolderError(

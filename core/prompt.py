@@ -25,21 +25,25 @@ from understudy.nouns import Family, Kind, Messages, address
 VARIABLES: dict[str, frozenset[str]] = {
     "persona": frozenset({"kind", "granularity", "relation", "topic"}),
     "transform": frozenset({"kind", "persona"}),
-    "instruct": frozenset({"kind", "persona"}),
-    "answer": frozenset({"kind", "persona", "instruction"}),
+    "instruct": frozenset({"kind", "persona", "conversation", "wanted"}),
+    "answer": frozenset({"kind", "persona", "instruction", "conversation", "results"}),
     "refine": frozenset({"kind", "persona", "instruction", "answer", "suggestion"}),
-    "judge": frozenset({"kind", "persona", "instruction", "answer", "other"}),
+    "judge": frozenset({"kind", "persona", "instruction", "answer", "other", "conversation"}),
 }
 
 Granularity = Literal["broad", "specific", "detailed"]
 Method = Literal["suggest", "evolve", "principle"]
 Judged = Literal["example", "gain", "better", "answerable"]
+Situation = Literal[
+    "single-all", "single-superfluous", "single-missing", "single-absent",
+    "several-all", "several-missing", "several-absent",
+]  # fmt: skip
 Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 # Keys that came after the first release: a file without them has the version that it always had.
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False, "needs": None,
+    "without_seed": False, "needs": None, "situation": None, "turns": 1, "next_turn": None,
 }  # fmt: skip
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -103,6 +107,11 @@ class Prompt(BaseModel):
     only of what must."""
     needs: str | None = None
     """Instruct agents: a regular expression that must be found in a seed for them to ask about it, such as `\\d`."""
+    situation: Situation | None = None
+    """Instruct agents for tools: how many tools the request needs, and whether it gives all parameters, some that no
+    tool takes, or not all, or whether a tool that it needs is not there."""
+    turns: int = Field(1, ge=1, le=20)
+    """Instruct agents: how often the user speaks; above 1, the second template says how to go on."""
     answerable: bool = True
     """Whether the material answers the instruction. Instruct agents and refine agents whose instructions it does not
     answer, on purpose, say false, and so do the answer agents for these; the example is labelled so."""
@@ -125,6 +134,8 @@ class Prompt(BaseModel):
     source: str | None = None
     """Paper or document the idea comes from."""
     task: str
+    next_turn: str | None = None
+    """Instruct agents with several turns: the second template, after a line `--- next turn ---`."""
     editor: str | None = None
     """Refine pairs: the second template, after a line `--- editor ---`; evolving agents have only one."""
     file: str
@@ -152,8 +163,12 @@ class Prompt(BaseModel):
         except (yaml.YAMLError, ValueError) as error:
             raise PromptError(f"front matter is not YAML: {error}", where=str(path)) from error
         task, _, editor = parts[2].partition("\n--- editor ---\n")
+        task, _, following = task.partition("\n--- next turn ---\n")
         try:
-            prompt = cls(**head, task=task.strip(), editor=editor.strip() or None, file=str(path))
+            prompt = cls(
+                **head, task=task.strip(), next_turn=following.strip() or None, editor=editor.strip() or None,
+                file=str(path),
+            )  # fmt: skip
         except (ValidationError, TypeError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
             field = ".".join(str(part) for part in first["loc"]) or "front matter"
@@ -188,8 +203,14 @@ class Prompt(BaseModel):
                 where=f"{self.file}: pattern",
                 expected=f"one each for {', '.join(get_args(Granularity))}, of a persona agent",
             )
-        if (self.request or self.examples) and self.family != "instruct":
-            raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples")
+        if (self.turns > 1) != (self.next_turn is not None) or (self.turns > 1 and self.family != "instruct"):
+            raise PromptError(
+                "an instruct agent with several turns, and only such a one, says how to go on",
+                where=f"{self.file}: turns",
+                expected="`turns` above 1, and a second template after `--- next turn ---`",
+            )
+        if (self.request or self.examples or self.situation) and self.family != "instruct":
+            raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples, situation")
         if self.skill and self.family not in {"transform", "instruct", "refine", "answer"}:
             raise PromptError(f"a {self.family} agent has no skill", where=f"{self.file}: skill", remedy="remove it")
         try:
@@ -201,12 +222,18 @@ class Prompt(BaseModel):
         except regex.error as error:
             raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: {field}") from error
         allowed = VARIABLES[self.family]
-        for label, body in (("task", self.task), ("editor", self.editor or ""), ("request", self.request or "")):
+        for label, body in (
+            ("task", self.task), ("editor", self.editor or ""), ("request", self.request or ""),
+            ("next turn", self.next_turn or ""),
+        ):  # fmt: skip
             try:
                 used = meta.find_undeclared_variables(_ENV.parse(body))
             except jinja2.TemplateSyntaxError as error:
                 raise PromptError(f"{label}: {error.message}", where=f"{self.file}:{error.lineno}") from error
             permitted = allowed - {"suggestion"} if label == "task" else allowed
+            permitted = (
+                permitted - {"conversation"} if self.family == "instruct" and label != "next turn" else permitted
+            )
             permitted = permitted & {"kind", "persona"} if label == "request" else permitted
             if used - permitted:
                 raise PromptError(
@@ -260,13 +287,15 @@ class Prompt(BaseModel):
             parts.append(text.strip())
         return "\n\n".join(parts)
 
-    def render(self, system: str, material: str, values: dict[str, Any], *, editor: bool = False) -> Messages:
+    def render(
+        self, system: str, material: str, values: dict[str, Any], *, editor: bool = False, next_turn: bool = False
+    ) -> Messages:
         """The messages for one call: shared system text, then the seed and its passage, then the task.
 
         Raises:
             PromptError: when the template needs a value that is missing.
         """
-        body = self.editor if editor and self.editor else self.task
+        body = (self.editor if editor else self.next_turn if next_turn else None) or self.task
         try:
             task = _template(body).render(values)
         except Exception as error:  # a template raises whatever its expressions raise

@@ -151,6 +151,10 @@ class RunFolder:
             raise
         return folder
 
+    def other_seeds(self) -> seeds.SeedFiles:
+        """The seeds once more, for another thread than the one that `seeds` is for."""
+        return seeds.SeedFiles(self.path, self.ledger.files(f"{seeds.HOME}/"))
+
     @classmethod
     def read(cls, path: Path) -> RunFolder:
         """Open the folder for reading only, also while a run is writing it."""

@@ -23,7 +23,19 @@ from understudy.errors import RunFolderError
 from understudy.nouns import ATTRIBUTES, Call, Example, Persona, Seed, Verdict, Version
 
 _TEXTS = pa.list_(pa.string())
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_PROMPT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_CALLED = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+_MESSAGES = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),
+            ("content", pa.string()),
+            ("tool_calls", pa.list_(pa.struct([("id", pa.string()), ("type", pa.string()), ("function", _CALLED)]))),
+            ("tool_call_id", pa.string()),
+            ("name", pa.string()),
+        ]
+    )
+)
 EXAMPLE = pa.schema(
     [
         ("messages", _MESSAGES),
@@ -65,6 +77,7 @@ EXAMPLE = pa.schema(
         ),
         ("sm_tokens", pa.int64()),
         ("answerable", pa.bool_()),
+        ("tools", pa.string()),
         (
             "versions",
             pa.list_(
@@ -90,7 +103,7 @@ CALL = pa.schema(
         ("agent", pa.string()),
         ("sm", pa.string()),
         ("model", pa.string()),
-        ("messages", _MESSAGES),
+        ("messages", _PROMPT),
         ("sampling", pa.string()),
         ("reply", pa.string()),
         ("prompt_tokens", pa.int64()),
@@ -205,14 +218,22 @@ def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
         ],
         "sm_tokens": tokens,
         "answerable": example.payload.get("answerable", True) if example.kind == "chat" else None,
+        "tools": json.dumps(tools, ensure_ascii=False) if (tools := example.payload.get("tools")) else None,
         "versions": [asdict(version) for version in example.versions],
     }
+
+
+def messages(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a row, each with the keys that it has."""
+    return [{key: value for key, value in turn.items() if value is not None} for turn in row["messages"] or ()]
 
 
 def example(row: dict[str, Any]) -> Example:
     """The example of a row."""
     persona = row["persona"]
-    payload: dict[str, Any] = {"messages": row["messages"]} if row["messages"] else {}
+    payload: dict[str, Any] = {"messages": messages(row)} if row["messages"] else {}
+    if tools := row.get("tools"):
+        payload["tools"] = json.loads(tools)
     if row.get("answerable") is False:
         payload["answerable"] = False
     return Example(

@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from understudy.agents import Agent, Judgement, Spoken, Unusable
 from understudy.errors import EngineRefused
 from understudy.evals import INSTRUCTION_RULES, Pair, faithful_passage, quality, verdicts
-from understudy.graphs.state import Context, Draft, State
+from understudy.graphs.state import Context, Draft, State, told
 from understudy.nouns import Example, ExampleKind, Persona, Verdict
 
 Update = dict[str, Any]
@@ -44,6 +44,7 @@ def counted(node: Node) -> Node:
 
 async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
     """One typed reply in a draft."""
+    values = {"conversation": "", "results": "", "wanted": ""} | values
     calls = state.get("calls", ())
     seed, passage = state["seed"], state.get("passage")
     if passage and state.get("recast"):  # the seed says otherwise
@@ -94,7 +95,8 @@ async def persona(state: State, runtime: Runtime[Context]) -> Update:
 @counted
 async def transform(state: State, runtime: Runtime[Context]) -> Update:
     """Recast the seed in another form, or leave it as it is: one chance among the forms."""
-    agents = runtime.context.catalog.of("transform", state["seed"].kind, state["asked_by"].prompt.skill)
+    able = runtime.context.catalog.of("transform", state["seed"].kind, state["asked_by"].prompt.skill)
+    agents = [agent for agent in able if agent.prompt.reply == "Passage"]
     chosen = runtime.context.rng(state, "transform").choice([None, *agents])
     if chosen is None:
         return {"passage": None, "path": ("transform/identity",)}
@@ -156,13 +158,19 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     """The rules first; if they pass, the judges, until one says no."""
     context = runtime.context
     draft = state["draft"]
-    found = verdicts(pair_of(state, draft), context.limits(state))
+    exchanges = state.get("exchanges", ())
+    spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
+    by_turn = [verdicts(pair_of(state, one), context.limits(state)) for one in (*spoken, draft)]
+    # Of a conversation, the first turn that breaks a rule speaks for it.
+    found = next((said for said in by_turn if not all(verdict.passed for verdict in said)), by_turn[-1])
+    found = (*state.get("checked", ()), *found)
+    asked = f"{told(exchanges)}\nUser: {draft.instruction}" if exchanges else draft.instruction
     failed = not all(verdict.passed for verdict in found)
     path: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     for judge in () if failed else context.judges(state):
         try:
-            said = await ask(state, runtime, judge, instruction=draft.instruction, answer=draft.answer)
+            said = await ask(state, runtime, judge, instruction=asked, answer=draft.answer)
         except Unusable as error:
             return {"status": "failed", "reason": f"parse: {judge.name}", "verdicts": found,
                     "path": (*path, judge.name), "calls": calls + error.calls}  # fmt: skip
@@ -188,25 +196,32 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
     """Close the draft as an example; the runner writes it when its turn comes."""
     draft = state.get("draft")
     instruction = draft.instruction if draft else state.get("instruction")
-    messages = []
-    if instruction:
+    messages: list[dict[str, Any]] = list(state.get("dialogue", ()))
+    if messages and draft:
+        messages.append({"role": "assistant", "content": draft.answer})
+    if instruction and not messages:
         asked_by = state["asked_by"]
         shown = state["seed"].content
         if draft and draft.passage and (draft.recast or state["seed"].kind == "text"):
             shown = draft.passage  # what was asked about
         content = f"{shown}\n\n{instruction}" if asked_by.prompt.attach else instruction
+        for asked, answered in state.get("exchanges", ()):
+            messages.append({"role": "user", "content": asked})
+            messages.append({"role": "assistant", "content": answered})
         messages.append({"role": "user", "content": content})
         if draft:
             messages.append({"role": "assistant", "content": draft.answer})
     return {"example": closed(state, "chat", messages)}
 
 
-def closed(state: State, kind: ExampleKind, messages: list[dict[str, str]]) -> Example:
+def closed(state: State, kind: ExampleKind, messages: list[dict[str, Any]]) -> Example:
     """A draft whose fate is known, as an example."""
     seed, draft = state["seed"], state.get("draft")
     payload: dict[str, Any] = {"messages": messages} if messages else {}
     if draft and not draft.answerable:
         payload["answerable"] = False
+    if messages and "tools" in state:
+        payload["tools"] = list(state["tools"])
     found, versions = state.get("verdicts", ()), state.get("versions", ())
     return Example(
         id=Example.address(kind, payload, seed.id, state["draw"]),

@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from understudy.graphs import answering, nodes, refining, routes
+from understudy.graphs import answering, conversing, nodes, refining, routes, tooling
 from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
 
@@ -32,9 +32,13 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("transform_document", nodes.transform, routes.after_transform)
     add("transform_table", nodes.transform, routes.after_transform)
     add("transform_code", nodes.transform, routes.after_transform)
+    add("build_library", tooling.build_library, routes.after_library)
+    add("request", tooling.request, routes.after_instruct)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
     add("answer", answering.answer, routes.after_answer)
+    add("converse", conversing.converse, routes.after_answer)
+    add("use_tools", tooling.use_tools, routes.after_tools)
     add("weigh", refining.weigh, routes.after_weigh)
     add("suggest", refining.suggest, routes.after_suggest)
     add("edit", refining.edit, routes.after_edit)

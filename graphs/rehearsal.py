@@ -20,6 +20,7 @@ from understudy.corpus.ledger import STATUSES
 from understudy.corpus.scratch import Database
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
+from understudy.graphs.alike import Alike
 from understudy.graphs.indexes import fill
 from understudy.graphs.plan import Plan
 from understudy.graphs.runner import matching
@@ -150,7 +151,10 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     at_hand = _AtHand(earlier)
     caller = _Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)
     gate = Gate(admitted, 0)
-    context = Context(recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared)
+    context = Context(
+        recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared,
+        like=Alike(folder.other_seeds()).of,
+    )  # fmt: skip
     graph, seeds = work.build(), len(folder.seeds)
     plan = Plan(work.catalog, recipe)
     turns = seeds * recipe.draws_per_seed

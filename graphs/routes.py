@@ -17,9 +17,16 @@ _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_
 
 def by_kind(
     state: State, context: Context
-) -> Literal["transform_document", "transform_table", "transform_code", "instruct", "commit"]:
-    """Each kind of seed has transform agents of its own; a person is not recast."""
-    return "commit" if "status" in state else _BY_KIND[state["seed"].kind]
+) -> Literal["transform_document", "transform_table", "transform_code", "build_library", "instruct", "commit"]:
+    """Each kind of seed has transform agents of its own; a person is not recast; what is about tools wants some."""
+    if "status" in state:
+        return "commit"
+    return "build_library" if state["asked_by"].prompt.situation else _BY_KIND[state["seed"].kind]
+
+
+def after_library(state: State, context: Context) -> Literal["request", "commit"]:
+    """Tools are asked for something."""
+    return "commit" if "status" in state else "request"
 
 
 def after_transform(state: State, context: Context) -> Literal["instruct", "commit"]:
@@ -32,17 +39,26 @@ def after_instruct(state: State, context: Context) -> Literal["gate", "commit"]:
     return "commit" if "status" in state else "gate"
 
 
-def after_gate(state: State, context: Context) -> Literal["answer", "suggest", "verify", "commit"]:
+def after_gate(state: State, context: Context) -> Literal["answer", "use_tools", "suggest", "verify", "commit"]:
     """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
     if "status" in state:
         return "commit"
+    if "tools" in state:
+        return "use_tools"
     return _again(state, context) if "draft" in state else "answer"
 
 
-def after_answer(state: State, context: Context) -> Literal["weigh", "suggest", "verify", "commit"]:
-    """The first answer makes the draft; one to an edited instruction is weighed against it."""
+def after_tools(state: State, context: Context) -> Literal["verify", "commit"]:
+    """A dialogue with tools is not refined: its calls fit its request."""
+    return "commit" if "status" in state else "verify"
+
+
+def after_answer(state: State, context: Context) -> Literal["weigh", "converse", "suggest", "verify", "commit"]:
+    """The first answer makes the draft, or begins a conversation; one to an edited instruction is weighed."""
     if "status" in state:
         return "commit"
+    if len(state.get("exchanges", ())) + 1 < state["asked_by"].prompt.turns:
+        return "converse"
     return "weigh" if state["round"] else _again(state, context)
 
 

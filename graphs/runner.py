@@ -29,6 +29,7 @@ from understudy.corpus import Accounting, Journal, RunFolder
 from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex
 from understudy.evals import measures
+from understudy.graphs.alike import Alike
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
 from understudy.graphs.plan import Plan
@@ -257,6 +258,7 @@ class _Run:
         self.context = Context(
             recipe, work.catalog, matching(recipe, personas, embedder), self.caller, self.gate, work.compared,
             lambda turn: folder.ledger.status(turn) if turn < first else None,
+            Alike(folder.other_seeds()).of,
         )  # fmt: skip
         self.plan = Plan(work.catalog, recipe) if work.plans else None
         self.graph = work.build()

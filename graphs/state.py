@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, Any, TypedDict
 
 from understudy.agents import Agent, Catalog
 from understudy.dedup import Gate
+from understudy.evals.tools import Function, Task
 from understudy.models.caller import Caller
 from understudy.nouns import Example, Persona, Seed, Status, Verdict, Version
 from understudy.personas.matching import Matching
@@ -60,6 +61,18 @@ class State(TypedDict, total=False):
     draft: Draft
     """The best so far."""
     versions: Annotated[tuple[Version, ...], operator.add]
+    exchanges: tuple[tuple[str, str], ...]
+    """Of a conversation, what was said and answered before the draft."""
+    tools: tuple[Function, ...]
+    """The tools that are there, in the standard form."""
+    needed: tuple[str, ...]
+    """The names of those that the request is to need."""
+    task: Task
+    """The request about tools."""
+    dialogue: tuple[dict[str, Any], ...]
+    """The messages of a dialogue with tools, up to the last answer."""
+    checked: tuple[Verdict, ...]
+    """What was checked on the way."""
     answerable: bool
     """Whether the material is meant to answer the instruction."""
     recast: bool
@@ -81,6 +94,15 @@ class State(TypedDict, total=False):
     example: Example
 
 
+def told(exchanges: tuple[tuple[str, str], ...]) -> str:
+    """A conversation as text."""
+    return "\n".join(f"User: {asked}\nAssistant: {answer}" for asked, answer in exchanges)
+
+
+async def _nothing_like(seed: Seed) -> tuple[Seed, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What nodes need, handed to them by LangGraph's runtime."""
@@ -95,6 +117,9 @@ class Context:
     settled: Callable[[int], Status | None] = lambda turn: None
     """What became of the draft of a turn in an earlier sitting; None: there was none."""
 
+    like: Callable[[Seed], Awaitable[tuple[Seed, ...]]] = _nothing_like
+    """Finds pieces of code like a piece of code."""
+
     def voice(self, state: State, agent: Agent) -> Voice:
         """Who speaks for an agent in this draft: of several voices, one is drawn."""
         voices = self.recipe.voices_of(agent.name)
@@ -108,7 +133,8 @@ class Context:
 
     def refiners(self, state: State) -> tuple[Agent, ...]:
         """Who may refine a draft: those for its skill and for any, while the material answers it."""
-        if not state["draft"].answerable or state["asked_by"].prompt.request:
+        asked_by = state["asked_by"].prompt
+        if not state["draft"].answerable or asked_by.request or asked_by.situation or asked_by.turns > 1:
             return ()
         able = self.catalog.of("refine", state["seed"].kind, state["asked_by"].prompt.skill)
         if not state["asked_by"].prompt.attach:  # nobody would see the passage that was rewritten

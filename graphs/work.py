@@ -52,6 +52,8 @@ def corpus(recipe: Recipe) -> Work:
 def compared(state: State) -> str:
     """The instruction, refined if it was; of a request that stays the same, the answer."""
     draft = state.get("draft")
-    if draft is None:
+    if draft is None or "dialogue" in state:
         return state["instruction"]
+    if exchanges := state.get("exchanges"):
+        return exchanges[0][0]  # how the conversation began
     return draft.answer if state["asked_by"].prompt.request else draft.instruction

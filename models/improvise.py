@@ -33,7 +33,7 @@ def _value(schema: dict[str, Any], whole: dict[str, Any], words: list[str], rng:
     if schema["type"] == "object":
         return {name: _value(field, whole, words, rng) for name, field in schema["properties"].items()}
     if schema["type"] == "array":
-        return [_value(schema["items"], whole, words, rng) for _ in range(rng.randint(1, 3))]
+        return [_value(schema["items"], whole, words, rng) for _ in range(rng.randint(schema.get("minItems", 1), 3))]
     if schema["type"] == "boolean":
         return rng.random() < 0.9
     if "pattern" in schema:

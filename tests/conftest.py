@@ -51,7 +51,7 @@ seeds:
     rows_per_seed: 2
   - path: code
 accept: 8
-draws_per_seed: 8
+draws_per_seed: 16
 sm: {backend: scripted}
 dedup: {embedder: hashing, embedding: 0.97}
 in_flight: 4

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.corpus import RunFolder
+from understudy.corpus import RunFolder, rows
 from understudy.errors import ModelError, RunFolderError
 from understudy.models.embedded import NAME, embedded_path
 from understudy.models.folders import check_folder, fingerprint
@@ -87,7 +87,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     with RunFolder.read(corpus) as folder:
         given = folder.recipe.training.model_dump() | {k: v for k, v in changes.items() if v is not None}
         recipe = folder.recipe.model_copy(update={"training": type(folder.recipe.training).model_validate(given)})
-        conversations = [row["messages"] for row in folder.rows("accepted", "train")]
+        conversations = [rows.messages(row) for row in folder.rows("accepted", "train")]
         digest = folder.digest
     name, base = base_path(recipe)
     try:

@@ -81,7 +81,7 @@ def test_a_value_that_is_missing_at_render_time_is_a_prompt_error(write: Write):
 def test_a_name_outside_the_closed_set_is_refused_and_those_that_exist_are_listed(write: Write):
     error = refusal(write(task="Ask about {{ answer }} and {{ secrets }}."))
     assert error.message == "task uses ['answer', 'secrets']"
-    assert "only ['kind', 'persona'] exist when a instruct agent speaks" in str(error.expected)
+    assert "only ['kind', 'persona', 'wanted'] exist when a instruct agent speaks" in str(error.expected)
 
 
 @pytest.mark.parametrize("task", ["{% if persona %}no end", "{{ persona"], ids=["if", "braces"])

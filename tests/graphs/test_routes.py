@@ -22,7 +22,10 @@ RECIPE = Recipe(name="x", seeds=(Source(path="."),), accept=1)
     ],
 )
 def test_each_kind_of_seed_goes_to_its_own_transformation(kind: str, node: str) -> None:
-    assert routes.by_kind({"seed": Seed.of(kind, "x", "y")}, None) == node  # type: ignore[arg-type]
+    asked_by = load_catalog().of("instruct", "text")[0]
+    assert routes.by_kind({"seed": Seed.of(kind, "x", "y"), "asked_by": asked_by}, None) == node  # type: ignore[arg-type]
+    tools = next(agent for agent in load_catalog().of("instruct", "text") if agent.prompt.situation)
+    assert routes.by_kind({"seed": Seed.of(kind, "x", "y"), "asked_by": tools}, None) == "build_library"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("route", [routes.by_kind, routes.after_transform, routes.after_instruct, routes.after_gate])
