@@ -105,8 +105,9 @@ class Prompt(BaseModel):
     grounded: bool = True
     """Instruct agents: whether instruction and answer must share words with the seed. Judges: whether they are asked
     only of what must."""
-    needs: str | None = None
-    """Instruct agents: a regular expression that must be found in a seed for them to ask about it, such as `\\d`."""
+    needs: str | dict[Kind, str] | None = None
+    """Instruct agents: a regular expression that must be found in a seed for them to ask about it, such as `\\d`; or
+    one for each kind of seed that needs something. Such a seed is not recast."""
     situation: Situation | None = None
     """Instruct agents for tools: how many tools the request needs, and whether it gives all parameters, some that no
     tool takes, or not all, or whether a tool that it needs is not there."""
@@ -217,8 +218,11 @@ class Prompt(BaseModel):
             field = "pattern"
             for pattern in by_granularity.values() or [self.pattern or ""]:
                 regex.compile(pattern)
-            for field in ("forbids", "needs"):
-                regex.compile(getattr(self, field) or "")
+            field = "forbids"
+            regex.compile(self.forbids or "")
+            field = "needs"
+            for kind in self.kinds:
+                regex.compile(self.need(kind) or "")
         except regex.error as error:
             raise PromptError(f"not a regular expression: {error}", where=f"{self.file}: {field}") from error
         allowed = VARIABLES[self.family]
@@ -256,6 +260,10 @@ class Prompt(BaseModel):
         """Hash of everything in the file that changes a reply."""
         body = self.model_dump(mode="json", exclude={"summary", "source", "file"})
         return address({key: value for key, value in body.items() if key not in _LATER or value != _LATER[key]})
+
+    def need(self, kind: Kind) -> str | None:
+        """What must be found in a seed of a kind."""
+        return self.needs.get(kind) if isinstance(self.needs, dict) else self.needs
 
     def form(self, granularity: Granularity = "specific") -> str | None:
         """The expression that a reply must match, without the marker; where there are several, by granularity."""

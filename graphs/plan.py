@@ -103,9 +103,10 @@ def rotation(agents: Sequence[Agent], quotas: Mapping[str, float]) -> tuple[Agen
 
 def _feeds(seed: Seed, agent: Agent) -> bool:
     """Whether a seed has in it what an agent needs."""
-    if agent.prompt.needs is None:
+    need = agent.prompt.need(seed.kind)
+    if need is None:
         return True
     try:
-        return regex.search(agent.prompt.needs, seed.content, timeout=_MATCH_S) is not None
+        return regex.search(need, seed.content, timeout=_MATCH_S) is not None
     except TimeoutError:
         return False

@@ -103,8 +103,8 @@ def test_an_unknown_agent_like_no_other_can_be_added_as_a_file():
 
 def test_a_family_that_the_graph_needs_cannot_be_empty():
     with pytest.raises(PromptError) as caught:
-        load_catalog(Cast(instruct=("code-bug",))).check({"text", "code"}, ("instruct", "answer"))
-    assert caught.value.message == "no instruct agent takes text seeds"
+        load_catalog(Cast(instruct=("why-question",))).check({"text", "code"}, ("instruct", "answer"))
+    assert caught.value.message == "no instruct agent takes code seeds"
     assert caught.value.where == "agents.instruct"
     load_catalog(Cast(instruct=("code-bug",))).check({"code"}, ("instruct", "answer"))
 

@@ -24,7 +24,7 @@ def seeds_of(kinds: list[str]) -> list[Seed]:
     counts: Counter[str] = Counter()
     seeds = []
     for kind in kinds:
-        seeds.append(Seed.of(kind, f"{kind} {len(seeds)} of 1999", "a:1", rank=counts[kind]))  # type: ignore[arg-type]
+        seeds.append(Seed.of(kind, f"{kind} {len(seeds)} of 1999\n```\n|a|b|\n", "a:1", rank=counts[kind]))  # type: ignore[arg-type]
         counts[kind] += 1
     return seeds
 
@@ -39,7 +39,7 @@ def leaves(made: Plan, seeds: list[Seed], turns: int) -> list[Agent]:
 
 
 def test_seventeen_times_three_seeds_reach_every_leaf_in_half_as_many_draws_again():
-    made, seeds = plan(["text"] * 39 + ["table"] * 5 + ["code"] * 5 + ["persona"] * 2)
+    made, seeds = plan(["text"] * 44 + ["table"] * 3 + ["code"] * 2 + ["persona"] * 2)
     everybody = {agent.name for agent in CATALOG.agents["instruct"]}
     counts = Counter(agent.name for agent in leaves(made, seeds, len(everybody) * 3 // 2))
     assert set(counts) == everybody
