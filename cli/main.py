@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import agents, evaluate, graph, init, journal, people, report, run, traces, train
+from understudy.cli import agents, evaluate, export, graph, init, journal, people, report, run, traces, train
 
 app = typer.Typer(
     name="understudy",
@@ -26,6 +26,7 @@ app.command()(run.run)
 app.command()(traces.traces)
 app.command()(report.report)
 app.add_typer(journal.app, name="journal")
+app.command()(export.export)
 app.command()(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(graph.graph)

@@ -40,6 +40,7 @@ def report(
     from understudy.corpus import RunFolder
     from understudy.evals import measures
     from understudy.models import open_embedder
+    from understudy.traces.costs import outcomes
     from understudy.traces.flow import flows, plot
 
     if by is not None:
@@ -51,10 +52,15 @@ def report(
         found = measures((row["messages"] for row in folder.rows(columns=["messages"])), embedder)
         digest = folder.digest
         traces = flows(folder)
+        versions = outcomes(folder)
     if picture is not None:
         plot(traces, picture)
     if as_json:
-        typer.echo(json.dumps({"accounting": books.as_dict(), "measures": found, "digest": digest}, indent=2))
+        told: dict[str, object] = {"accounting": books.as_dict(), "measures": found, "digest": digest}
+        told["versions"] = [
+            {"by": by_whom, "outcome": outcome, "count": count} for (by_whom, outcome), count in versions.most_common()
+        ]
+        typer.echo(json.dumps(told, indent=2))
         return
     screen = console()
     drafts = plain_table("", "seeds", "drafts", "SM tokens")
@@ -69,6 +75,11 @@ def report(
         for reason, count in sorted(books.reasons.items(), key=lambda item: -item[1]):
             why.add_row(reason, str(count))
         screen.print(why)
+    if versions:
+        became = plain_table("what became of versions", "by", "count")
+        for (by_whom, outcome), count in versions.most_common(limit):
+            became.add_row(visible(outcome), visible(by_whom), f"{count:,}")
+        screen.print(became)
     screen.print(_costs("agent", books.agents))
     if len(books.sms) > 1:
         screen.print(_costs("SM", books.sms))

@@ -86,6 +86,14 @@ def _tree(told: Story, prompts: bool) -> None:
                 ("reply: ", "bold"), visible(call.reply or "none"), (f"  ({call.error})" if call.error else "", "red")
             )
         )
+    if example.versions:
+        versions = root.add(Text("versions", "bold"))
+        for version in example.versions:
+            kept = version.outcome.startswith("kept")
+            head = (version.outcome, "green" if kept else "yellow")
+            score = "" if version.score is None else f"  {version.score:.2f}"
+            branch = versions.add(Text.assemble(f"round {version.round}  {version.by}  ", head, score))
+            branch.add(Text(visible(_short(f"{version.instruction} → {version.answer}", 400))))
     verdicts = root.add(Text("verdicts", "bold"))
     for verdict in example.verdicts:
         mark = ("passed", "green") if verdict.passed else ("failed", "red")
@@ -94,7 +102,9 @@ def _tree(told: Story, prompts: bool) -> None:
     if messages := example.payload.get("messages"):
         payload = root.add(Text("example", "bold"))
         for message in messages:
-            payload.add(Text.assemble((f"{message['role']}: ", "dim"), visible(message["content"])))
+            made = (call["function"] for call in message.get("tool_calls", ()))
+            called = "".join(f" {call['name']}({call['arguments']})" for call in made)
+            payload.add(Text.assemble((f"{message['role']}: ", "dim"), visible(message["content"] + called)))
     console().print(root)
 
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from understudy.agents import load_catalog
+from understudy.agents import WHOLE_CAST, load_catalog
 from understudy.cli import app
 from understudy.personas import load_set
 from understudy.recipe import Recipe
@@ -122,4 +122,6 @@ def test_the_example_agent_joins_the_cast(tmp_path: Path) -> None:
         file = tmp_path / head["family"] / f"{head['name']}.md"
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
-        assert head["name"] in {agent.prompt.name for agent in load_catalog(folder=tmp_path).agents[head["family"]]}
+        assert head["name"] in {
+            agent.prompt.name for agent in load_catalog(WHOLE_CAST, tmp_path).agents[head["family"]]
+        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -51,6 +51,15 @@ def shares(folder: RunFolder, by: By, skills: Mapping[str, str | None] | None = 
         found += [Share(name, 0) for name in set(wanted) - {share.name for share in found}]
         found.append(Share("(drafts that were not finished)", None, 0, books.tokens_by_status["unfinished"]))
     return sorted(found, key=lambda share: (-share.tokens, share.name))
+
+
+def outcomes(folder: RunFolder) -> Counter[tuple[str, str]]:
+    """What became of the versions of all drafts, by the agent that wrote them."""
+    found: Counter[tuple[str, str]] = Counter()
+    for status in _STATUSES:
+        for row in folder.rows(status, columns=["id", "versions"]):
+            found.update((version["by"], version["outcome"]) for version in row.get("versions") or ())
+    return found
 
 
 def _of_calls(books: Accounting, costs: dict[str, Cost]) -> list[Share]:

@@ -14,19 +14,29 @@ class Fit:
 
     rows: list[dict[str, Any]]
     """`prompt` and `completion`, each a list of messages: TRL then puts the loss on the completion alone."""
+    kept: list[int]
+    """Which of the conversations these are."""
     too_long: int
+    without_tools: int
+    """Conversations with tools, of which the chat template would show nothing."""
     lengths: list[int]
     """Tokens of each kept row."""
 
 
-def fit(conversations: list[list[dict[str, str]]], tokenizer: Any, max_tokens: int) -> Fit:
+def fit(conversations: list[list[dict[str, Any]]], tokenizer: Any, max_tokens: int) -> Fit:
     """Split each conversation before its last turn and leave out what is longer than `max_tokens`.
+
+    Conversations in which tools are called are left out too, unless the chat template shows tools.
 
     Raises:
         UserError: when nothing is left, or the chat template hides the answers from the loss.
     """
-    rows, lengths, too_long = [], [], 0
-    for messages in conversations:
+    rows, kept, lengths, too_long, without_tools = [], [], [], 0, 0
+    shows_tools = "tools" in (tokenizer.chat_template or "")
+    for place, messages in enumerate(conversations):
+        if not shows_tools and any("tool_calls" in turn for turn in messages):
+            without_tools += 1
+            continue
         prompt, completion = messages[:-1], messages[-1:]
         head = len(_ids(tokenizer, prompt, add_generation_prompt=True))
         whole = len(_ids(tokenizer, messages))
@@ -38,6 +48,7 @@ def fit(conversations: list[list[dict[str, str]]], tokenizer: Any, max_tokens: i
                 "the chat template leaves no answer tokens to learn from", where=str(tokenizer.name_or_path)
             )
         rows.append({"prompt": prompt, "completion": completion})
+        kept.append(place)
         lengths.append(whole)
     if not rows:
         raise UserError(
@@ -47,7 +58,7 @@ def fit(conversations: list[list[dict[str, str]]], tokenizer: Any, max_tokens: i
             expected="at least one accepted example in the train split",
             remedy="raise `training.max_tokens`, or generate more examples",
         )
-    return Fit(rows, too_long, lengths)
+    return Fit(rows, kept, too_long, without_tools, lengths)
 
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> list[int]:

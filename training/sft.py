@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.corpus import RunFolder, rows
+from understudy.corpus.order import arranged, likeness
 from understudy.errors import ModelError, RunFolderError
 from understudy.models.embedded import NAME, embedded_path
 from understudy.models.folders import check_folder, fingerprint
@@ -47,6 +48,7 @@ class Trained:
     method: str
     rows: int
     too_long: int
+    without_tools: int
     """Rows left out because they are longer than `training.max_tokens`."""
     steps: int
     learning_rate: float
@@ -87,7 +89,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     with RunFolder.read(corpus) as folder:
         given = folder.recipe.training.model_dump() | {k: v for k, v in changes.items() if v is not None}
         recipe = folder.recipe.model_copy(update={"training": type(folder.recipe.training).model_validate(given)})
-        conversations = [rows.messages(row) for row in folder.rows("accepted", "train")]
+        found = [(rows.messages(row), likeness(row)) for row in folder.rows("accepted", "train")]
         digest = folder.digest
     name, base = base_path(recipe)
     try:
@@ -104,7 +106,8 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     plan = recipe.training
     rate = plan.learning_rate or _RATES[plan.method]
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    kept = fit(conversations, tokenizer, plan.max_tokens)
+    kept = fit([messages for messages, _ in found], tokenizer, plan.max_tokens)
+    alike = [found[place][1] for place in kept.kept]
     set_seed(plan.seed)
     leave_a_core()
     hush()
@@ -129,6 +132,20 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
                         )
                     )
 
+    class Arranged(torch.utils.data.Sampler):  # type: ignore[misc]
+        epoch = 0
+
+        def __len__(self) -> int:
+            return len(alike)
+
+        def __iter__(self) -> Iterator[int]:
+            self.epoch += 1
+            return iter(arranged(alike, plan.seed + self.epoch - 1))
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> Arranged:
+            return Arranged()
+
     building = out.with_name(f".{out.name}.training")
     shutil.rmtree(building, ignore_errors=True)
     settings = SFTConfig(
@@ -139,7 +156,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
         save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=cuda,
     )  # fmt: skip
     try:
-        trainer = SFTTrainer(
+        trainer = Trainer(
             model=model,
             args=settings,
             train_dataset=Dataset.from_list(kept.rows),
@@ -166,6 +183,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
             method=plan.method,
             rows=len(kept.rows),
             too_long=kept.too_long,
+            without_tools=kept.without_tools,
             steps=plan.steps,
             learning_rate=rate,
             seed=plan.seed,

@@ -7,7 +7,7 @@ from understudy.agents import REPLIES, Agent, load_catalog, load_skills
 from understudy.agents.catalog import shipped
 from understudy.errors import PromptError
 from understudy.nouns import FAMILIES, Kind, Seed
-from understudy.prompt import Prompt
+from understudy.prompt import Prompt, Situation
 from understudy.recipe import Cast
 
 SEEDS = {kind: Seed.of(kind, f"{kind} {{{{ 7*7 }}}} material", "a:1") for kind in get_args(Kind)}
@@ -168,9 +168,7 @@ def test_the_skills_are_the_paper_s_seventeen():
     assert len(load_skills()) == 17
 
 
-@pytest.mark.parametrize(
-    "skill", sorted(set(load_skills()) - {"reading-comprehension", "text-modification", "tool-use", "conversation"})
-)
+@pytest.mark.parametrize("skill", sorted(set(load_skills()) - {"reading-comprehension", "text-modification"}))
 def test_a_skill_has_eight_leaves_at_least(skill: str):
     assert len(leaves(skill)) >= 8
 
@@ -179,6 +177,14 @@ def test_reading_and_modification_have_as_many_leaves_as_in_the_paper():
     assert (len(leaves("reading-comprehension")), len(leaves("text-modification"))) == (43, 18)
     transforms = [one for one in load_catalog().agents["transform"] if one.prompt.skill == "reading-comprehension"]
     assert len(transforms) == 8  # and leaving the text as it is
+
+
+def test_tools_come_from_two_builders_and_are_asked_for_in_seven_situations():
+    asking = load_catalog().agents["instruct"]
+    situations = [one.prompt.situation for one in asking if one.prompt.situation]
+    assert sorted(situations) == sorted(get_args(Situation)) and len(situations) == 7
+    builders = [one for one in load_catalog().agents["transform"] if one.prompt.skill == "tool-use"]
+    assert len(builders) == 2
 
 
 def test_a_new_skill_with_two_leaves_is_files_only(tmp_path: Path):

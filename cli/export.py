@@ -1,0 +1,35 @@
+"""`understudy export`: a corpus as a file for a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from understudy.cli.screen import Corpus, console
+
+
+def export(
+    corpus: Corpus,
+    file: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
+    form: Annotated[
+        str,
+        typer.Option("--as", help="chat, preference (pairs of answers) or versions (all that were kept)."),
+    ] = "chat",
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    seed: Annotated[int, typer.Option(help="Of the order, in which neighbours differ.")] = 0,
+) -> None:
+    """Write a corpus as conversations or preference pairs, in an order for training."""
+    from understudy.corpus import RunFolder
+    from understudy.corpus.export import FORMS
+    from understudy.corpus.export import export as write
+    from understudy.errors import UserError
+
+    if form not in FORMS:
+        raise UserError(f"--as {form}", expected=", ".join(FORMS))
+    if split not in {"train", "test"}:
+        raise UserError(f"--split {split}", expected="train or test")
+    with RunFolder.read(corpus) as folder:
+        count = write(folder, file, form, split=split, seed=seed)
+    console().print(f"{count:,} rows in {file}")
