@@ -32,22 +32,20 @@ async def build_library(state: State, runtime: Runtime[Context]) -> Update:
         found, calls = library.tools, said.calls
     else:
         found, calls = await _from_code(state, runtime, agent)
-    tools = {tool.name: tool for tool in found}
+    tools = {tool.name: tool for tool in found if tool.arguments}  # whoever takes nothing cannot be given too little
     update: Update = {"path": (agent.name,), "calls": calls}
-    if len(tools) < 2 or any(not tool.arguments for tool in tools.values()):
-        bad = Verdict("rule/library", False, 0.0, "fewer than two tools, or one without arguments")
-        return update | rejected((bad,))
+    situation = str(state["asked_by"].prompt.situation)
+    count = 2 if situation.startswith("several") else 1
+    # One more than are needed: without the one that is left out, others must be there.
+    if len(tools) <= count:
+        why = f"{len(tools)} tools with arguments, expected {count + 1} or more"
+        return update | rejected((Verdict("rule/library", False, None, why),))
     listed = tuple(
         checks.function(tool.name, tool.description, [(a.name, a.type, a.description) for a in tool.arguments])
         for tool in tools.values()
     )
-    rng = context.rng(state, "tools")
-    situation = str(state["asked_by"].prompt.situation)
-    names = list(tools)
-    needed = rng.sample(names, 2 if situation.startswith("several") else 1)
-    if situation.endswith("absent") and len(names) == len(needed):
-        return update | rejected((Verdict("rule/library", False, 0.0, "too few tools to leave one out"),))
-    return update | {"tools": listed, "needed": tuple(needed)}
+    needed = tuple(context.rng(state, "tools").sample(list(tools), count))
+    return update | {"tools": listed, "needed": needed}
 
 
 async def _from_code(state: State, runtime: Runtime[Context], agent: Agent) -> tuple[list[Tool], tuple[str, ...]]:

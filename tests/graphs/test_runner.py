@@ -165,6 +165,7 @@ async def test_a_judge_that_says_no_rejects_with_its_name(project: Path) -> None
     no = json.dumps({"passes": False, "reason": "beside the point"})
     outcome = await run(
         project, "out", "accept=1", "draws_per_seed=1", "agents.judge=[relevant]",
+        "agents.instruct=[why-question, code-usage, table-lookup]",
         say=lambda task, constraint: no if constraint and constraint.kind == "schema" else None,
     )  # fmt: skip
     assert outcome.books.reasons["rejected: judge/relevant"] > 0

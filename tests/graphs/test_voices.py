@@ -61,7 +61,8 @@ async def test_judges_can_speak_with_another_sm_and_each_is_paid_its_own_price(p
 
 async def test_an_agent_s_own_voice_goes_before_that_of_its_family(project: Path) -> None:
     await run(project, "out", {"judge": {"sm": "strong"}, "judge/clear": {}}, STRONG, "accept=8")
-    spoken = {(call.agent, call.sm) for call in calls(project, "out") if call.agent.startswith("judge/")}
+    judges = ("judge/clear", "judge/faithful", "judge/relevant", "judge/self-contained")
+    spoken = {(call.agent, call.sm) for call in calls(project, "out") if call.agent in judges}
     assert spoken == {("judge/clear", "sm"), ("judge/faithful", "strong"), ("judge/relevant", "strong"),
                       ("judge/self-contained", "strong")}  # fmt: skip
 
