@@ -49,8 +49,8 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     system = count_tokens(next(iter(catalog)).system)
     roles = {
         "persona": recipe.personas.inferred if personas else 1.0,
-        "transform": 0.9, "instruct": 1.0, "answer": 1.0 + recipe.refine_rounds / 2,
-        "refine": 2.0 * recipe.refine_rounds, "judge": float(len(catalog.agents["judge"])),
+        "transform": 0.9, "instruct": 1.0, "answer": recipe.candidates + recipe.refine_rounds / 2,
+        "refine": 2.0 * recipe.refine_rounds, "judge": 1.0,
     }  # fmt: skip
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0
@@ -59,7 +59,9 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
         agents = [
             one
             for one in catalog.agents[family]  # type: ignore[index]
-            if kinds.keys() & set(one.prompt.kinds) and one.prompt.skill in {None, *asked}
+            if kinds.keys() & set(one.prompt.kinds)
+            and one.prompt.skill in {None, *asked}
+            and one.prompt.of == "example"  # a few are judges of something else, and seldom asked
         ]
         if not agents or not times:
             continue

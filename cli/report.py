@@ -124,19 +124,22 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
         return
     fates = by in {"leaf", "skill"}
     lost = ("rejected", "dup.", "failed") if fates else ("SM tokens",)
-    table = plain_table(by, "drafts", "accepted", *lost, "tokens per accepted")
+    table = plain_table(by, "drafts", "accepted", *lost, "tokens each" if fates else "tokens per accepted")
     for share in found[:limit]:
         each = "" if share.per_accepted is None else f"{share.per_accepted:,.0f}"
         drafts = "" if share.drafts is None else f"{share.drafts:,}"
-        rest = (share.rejected, share.duplicate, share.failed) if fates else (share.tokens,)
-        name = share.name.removeprefix("instruct/")
-        table.add_row(visible(name), drafts, f"{share.accepted:,}", *(f"{count:,}" for count in rest), each)
+        rest = (
+            (share.accepted, share.rejected, share.duplicate, share.failed) if fates else (share.accepted, share.tokens)
+        )
+        shown = ["" for _ in rest] if fates and share.drafts is None else [f"{count:,}" for count in rest]
+        table.add_row(visible(share.name.removeprefix("instruct/")), drafts, *shown, each)
     console().print(table)
     if fates:
         drawn = [share for share in found if share.drafts is not None]
         reached = sum(share.accepted > 0 for share in drawn)
         left = sum(share.drafts == 0 for share in drawn)
         console().print(f"{reached} of {len(drawn)} have an accepted example, {left} have not been drawn yet.")
+        console().print("Tokens are for each accepted example.")
     if len(found) > limit:
         console().print(f"{limit} of {len(found)}; --limit shows more.")
 
