@@ -45,6 +45,8 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
     """
     if path.suffix not in {".jsonl", ".parquet"}:
         raise UserError(f"cannot write a `{path.suffix}` file", where=str(path), expected=".jsonl or .parquet")
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=str(path.parent))
     rows, keys = [], []
     for kept in folder.rows("accepted", split):
         example = example_of(kept)
@@ -60,12 +62,14 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
             else "generate more examples",
         )
     ordered = [rows[place] for place in arranged(keys, seed)]
+    temporary = path.with_name(f".{path.name}.tmp")
     with storage_errors(path):
         if path.suffix == ".parquet":
-            pq.write_table(pa.Table.from_pylist(ordered), path)
+            pq.write_table(pa.Table.from_pylist(ordered), temporary)
         else:
-            with open(path, "w", encoding="utf-8") as file:
+            with open(temporary, "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered)
+        temporary.replace(path)
     return len(ordered)
 
 

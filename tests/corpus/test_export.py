@@ -84,4 +84,6 @@ async def test_what_cannot_be_exported_is_told(project: Path, tmp_path: Path) ->
         with pytest.raises(UserError, match="no preference rows") as caught:
             export(folder, tmp_path / "a.jsonl", "preference")
         assert "candidates" in str(caught.value.remedy)
+        with pytest.raises(UserError, match="no such folder"):
+            export(folder, tmp_path / "missing" / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
