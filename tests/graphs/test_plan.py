@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.agents import Agent, load_catalog
+from understudy.agents import Agent, load_catalog, load_skills
 from understudy.corpus import RunFolder
+from understudy.corpus.ledger import STATUSES
 from understudy.errors import PromptError
 from understudy.graphs import generate
 from understudy.graphs.plan import Plan, rotation
-from understudy.nouns import Seed
+from understudy.nouns import Persona, Seed
+from understudy.personas import PersonaSet, save_set
 from understudy.recipe import Cast, Recipe, Source
 from understudy.traces.costs import shares
 
@@ -109,19 +111,47 @@ def test_seeds_added_at_the_end_change_nothing_for_those_before_them():
         ]
 
 
-async def test_a_run_says_what_was_reached_and_what_is_left(project: Path) -> None:
-    from understudy.recipe_file import load_recipe
-
-    recipe = load_recipe(project / "recipe.yaml", ("accept=500", "draws_per_seed=3"))
-    await generate(recipe, project / "out")
-    skills = {agent.name: agent.prompt.skill for agent in load_catalog(recipe.agents).agents["instruct"]}
-    with RunFolder.read(project / "out") as folder:
-        found = {share.name: share for share in shares(folder, "leaf", skills)}
-        drafts = sum(folder.accounting().drafts.values())
-        planned = [row["path"][0] for status in ("accepted", "rejected", "failed", "duplicate")
-                   for row in folder.rows(status, columns=["path"])]  # fmt: skip
-    assert all(step.startswith("plan/") for step in planned)
-    told = [share for name, share in found.items() if name.startswith("instruct/")]
-    assert sum(share.drafts or 0 for share in told) == drafts
+async def test_a_run_over_seventeen_times_three_seeds_draws_every_leaf_and_says_what_became_of_it(
+    tmp_path: Path,
+) -> None:
+    documents, tables, code = tmp_path / "docs", tmp_path / "tables", tmp_path / "code"
+    for folder in (documents, tables, code):
+        folder.mkdir()
+    for n in range(44):
+        listing = "```\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+        (documents / f"{n:02}.md").write_text(
+            f"Heat pump number {n} moves heat from the cold air into a house.\n\n{listing}"
+        )
+    for n in range(3):
+        (tables / f"{n}.csv").write_text(f"river,level\nGlomma,{n}\nDee,2\n")
+    for n in range(2):
+        (code / f"f{n}.py").write_text(f"def area{n}(width, height):\n    return width * height + {n}\n")
+    people = PersonaSet("two", "", "CC0-1.0", tuple(Persona.of(f"A baker who keeps {n} ovens.") for n in range(2)))
+    save_set(people, tmp_path / "two.yaml")
+    leaves_in_all = len(CATALOG.agents["instruct"])
+    recipe = Recipe.model_validate(
+        {
+            "name": "all", "accept": 10_000, "draws_per_seed": 6, "sm": {"backend": "scripted"}, "test_share": 0.0,
+            "seeds": [{"path": "docs", "chunk_tokens": 200}, {"path": "tables"}, {"path": "code"},
+                      {"path": "two.yaml", "kind": "persona"}],
+            "personas": {"set": None}, "dedup": {"minhash": None, "embedding": None}, "refine_rounds": 0,
+            "agents": {"persona": [], "judge": []},
+        }
+    ).at(tmp_path)  # fmt: skip
+    await generate(recipe, tmp_path / "out")
+    skills = {agent.name: agent.prompt.skill for agent in CATALOG.agents["instruct"]}
+    with RunFolder.read(tmp_path / "out") as folder:
+        assert len(folder.seeds) == 51
+        drawn = Counter(
+            row["path"][0].rpartition("/")[2]
+            for status in STATUSES
+            for row in folder.rows(status, columns=["id", "path", "calls"])
+            if folder.ledger.turn(row["id"]) < leaves_in_all * 3 // 2
+        )
+        assert len(drawn) == leaves_in_all
+        told = [share for share in shares(folder, "leaf", skills) if share.drafts is not None]
+        assert min(share.drafts or 0 for share in told) >= 1
+        assert sum(share.drafts or 0 for share in told) == sum(folder.accounting().drafts.values()) == 51 * 6
+        assert {share.name for share in shares(folder, "skill", skills) if share.drafts} == set(load_skills())
     for share in told:
         assert share.drafts == share.accepted + share.rejected + share.duplicate + share.failed

@@ -12,10 +12,11 @@ import pytest
 from understudy.agents import load_catalog
 from understudy.corpus import RunFolder
 from understudy.graphs import generate
+from understudy.graphs.state import Context
 from understudy.models import Scripted
-from understudy.nouns import Example
+from understudy.nouns import Example, Seed
 from understudy.prompt import Method
-from understudy.recipe import Cast, Recipe
+from understudy.recipe import Cast, Recipe, Source
 
 YES, NO = '{"passes": true, "reason": "so"}', '{"passes": false, "reason": "not so"}'
 SUBJECTS = [f"{colour} {thing}" for colour in ("amber", "brown", "coral", "dusky", "ebony") for thing in
@@ -300,25 +301,47 @@ async def test_the_answer_changes_while_the_question_stays_as_it_was(tmp_path: P
     assert "near his bench" in found[unmoved].payload["messages"][0]["content"]
 
 
-async def test_the_loop_stops_at_its_last_round_and_an_edit_without_a_change_is_no_gain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+async def test_the_loop_stops_at_its_last_round(tmp_path: Path, rounds: int) -> None:
     count: Counter[str] = Counter()
+    parts = ["near his bench", "above the workshop door", "every morning"]
 
     def extra(subject: str, task: str) -> str | None:
         if "missing or unclear" in task:
             return "It could say when."
-        if "Answer the question again" in task:
+        if "Answer the question again" in task:  # each edit has more of its words from the seed than the one before
             count[subject] += 1
-            if subject == SUBJECTS[1]:
-                return told(subject)
-            grounded = ["every morning", "above the door", "in the workshop"][: count[subject]]
-            return f"{told(subject)} It hangs {' and '.join(grounded)}."
-        return f"The {subject} hangs since people like odd shapes there." if "Answer in two" in task else None
+            return f"Oddly shaped trinkets please: the {subject} hangs {' and '.join(parts[: count[subject]])}."
+        return f"Oddly shaped trinkets please: the {subject} hangs." if "Answer in two" in task else None
+
+    made_of = await made(recipe(tmp_path, SUBJECTS[:1], ("clearer-answer",), rounds), extra)
+    versions = made_of[SUBJECTS[0]].versions
+    assert [version.round for version in versions] == list(range(rounds + 1))
+    assert [version.outcome for version in versions] == ["kept"] * (rounds + 1)
+    scores = [version.score for version in versions]
+    assert scores == sorted(scores)
+    calls = [step for step in made_of[SUBJECTS[0]].path if step.startswith("refine/")]
+    assert calls == ["refine/clearer-answer:suggest", "refine/clearer-answer:edit"] * rounds
+
+
+async def test_an_edit_without_a_change_is_no_gain_and_ends_the_loop(tmp_path: Path) -> None:
+    def extra(subject: str, task: str) -> str | None:
+        return "It could say when." if "missing or unclear" in task else None
 
     made_of = await made(recipe(tmp_path, SUBJECTS[:1], ("clearer-answer",), 3), extra)
-    outcomes = [version.outcome for version in made_of[SUBJECTS[0]].versions]
-    assert outcomes[0] == "kept" and len(outcomes) <= 4
-    rounds = max(version.round for version in made_of[SUBJECTS[0]].versions)
-    assert rounds <= 3
+    assert [version.outcome for version in made_of[SUBJECTS[0]].versions] == ["kept", "no gain"]
+
+
+async def test_an_answer_that_was_there_before_is_a_repetition(tmp_path: Path) -> None:
+    def extra(subject: str, task: str) -> str | None:
+        if 'Begin with "Critique:"' in task:
+            return "Critique: it could be put otherwise."
+        if 'Begin with "Revision:"' in task:
+            return f"Revision: {told(subject)}" if "So it is" in task else f"Revision: {told(subject)} So it is."
+        return None
+
+    made_of = await made(recipe(tmp_path, SUBJECTS[:1], ("principle",), 2), extra)
+    assert [version.outcome for version in made_of[SUBJECTS[0]].versions] == ["kept", "kept", "repetition"]
 
 
 @pytest.mark.parametrize(("method", "count"), [("evolve", 6), ("principle", 16)])
@@ -338,10 +361,13 @@ def test_the_principles_are_for_usefulness_honesty_and_safety() -> None:
     assert aims == {"usefulness": 6, "honesty": 5, "safety": 5}
 
 
-def test_operations_are_drawn_with_the_same_chance(tmp_path: Path) -> None:
-    from random import Random
-
-    agents = [agent.name for agent in load_catalog(Cast(refine=("evolve",))).agents["refine"]]
-    counts = Counter(Random(f"0:{draw}:refine:0").choice(agents) for draw in range(6000))
+def test_operations_are_drawn_with_the_same_chance() -> None:
+    catalog = load_catalog(Cast(refine=("evolve",)))
+    context = Context(Recipe(name="x", seeds=(Source(path="."),), accept=1), catalog, *[None] * 4)  # type: ignore[arg-type]
+    seed = Seed.of("text", "x", "a:1")
+    counts = Counter(
+        context.rng({"seed": seed, "draw": draw}, f"refine:{draw % 4}").choice(catalog.agents["refine"]).name
+        for draw in range(6000)
+    )
     # 5 degrees of freedom: the 0.99 quantile of chi-squared is 15.1.
-    assert sum((count - 1000) ** 2 / 1000 for count in counts.values()) < 15.1
+    assert len(counts) == 6 and sum((count - 1000) ** 2 / 1000 for count in counts.values()) < 15.1
