@@ -50,6 +50,16 @@ class Agent:
         """`family/name`, as it stands in an example's path."""
         return f"{self.prompt.family}/{self.prompt.name}"
 
+    def takes(self, seed: Seed) -> bool:
+        """Whether a seed is of a kind that the agent takes, and has in it what the agent needs."""
+        need = self.prompt.need(seed.kind)
+        if seed.kind not in self.prompt.kinds:
+            return False
+        try:
+            return need is None or regex.search(need, seed.content, timeout=_MATCH_S) is not None
+        except TimeoutError:
+            return False
+
     def messages(
         self, seed: Seed, passage: str | None, *, editor: bool = False, next_turn: bool = False, tools: str = "",
         **values: Any,

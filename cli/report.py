@@ -132,6 +132,8 @@ def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:
             (share.accepted, share.rejected, share.duplicate, share.failed) if fates else (share.accepted, share.tokens)
         )
         shown = ["" for _ in rest] if fates and share.drafts is None else [f"{count:,}" for count in rest]
+        if fates and share.drafts:
+            shown[0] += f" {share.accepted / share.drafts:4.0%}"
         table.add_row(visible(share.name.removeprefix("instruct/")), drafts, *shown, each)
     console().print(table)
     if fates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,10 +35,11 @@ def traces(
         from understudy.traces import story
 
         told = story(corpus, example)
+        skills = _skills(corpus, told)
         if as_json:
-            typer.echo(json.dumps(told.as_dict(), ensure_ascii=False, indent=2))
+            typer.echo(json.dumps(told.as_dict() | {"skills": skills}, ensure_ascii=False, indent=2))
         else:
-            _tree(told, prompts)
+            _tree(told, prompts, skills)
         return
     with RunFolder.read(corpus) as folder:
         found = folder.ledger.draft_ids(status=status, limit=limit)
@@ -54,7 +56,23 @@ def traces(
         typer.echo(f"One of them: understudy traces {corpus} {found[0][0][:12]}")
 
 
-def _tree(told: Story, prompts: bool) -> None:
+def _skills(corpus: Path, told: Story) -> list[str]:
+    """Which skills the seed can feed, by its kind and by what it holds, as the prompt files are now."""
+    from understudy.agents import load_catalog
+    from understudy.corpus import RunFolder
+    from understudy.errors import PromptError
+
+    with RunFolder.read(corpus) as folder:
+        recipe = folder.recipe
+    try:
+        cast = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    except PromptError:  # the run's own prompt files have changed or gone
+        return []
+    able = (one for one in cast.of("instruct", told.seed.kind) if one.takes(told.seed))
+    return sorted({one.prompt.skill for one in able if one.prompt.skill})
+
+
+def _tree(told: Story, prompts: bool, skills: list[str]) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
@@ -70,6 +88,9 @@ def _tree(told: Story, prompts: bool) -> None:
     persona = example.persona
     root.add(Text.assemble(("persona ", "bold"), visible(persona.text) if persona else "none"))
     root.add(Text.assemble(("path ", "bold"), " → ".join(example.path)))
+    if skills:
+        listed = f"{len(skills)} skills: {', '.join(skills)}"
+        root.add(Text.assemble(("this seed can feed ", "bold"), visible(listed)))
     calls = root.add(Text.assemble(("calls ", "bold"), f"{len(told.steps)}, {told.tokens:,} SM tokens"))
     for step in told.steps:
         call = step.call

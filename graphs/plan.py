@@ -12,14 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
-import regex
-
 from understudy.agents import Agent, Catalog
 from understudy.graphs.state import State
 from understudy.nouns import Kind, Seed
 from understudy.recipe import Recipe
 
-_MATCH_S = 1.0
 # Multiples of it fall into the largest gap that those before them left, wherever one stops.
 _GOLDEN = (math.sqrt(5) - 1) / 2
 # Where quotas are very small, some of their agents come up in no rotation.
@@ -48,7 +45,7 @@ class Plan:
         agents = self.rotation(seed.kind)
         first = int(seed.meta["rank"]) + draw * _step(len(agents))
         for place in range(len(agents)):
-            if _feeds(seed, agent := agents[(first + place) % len(agents)]):
+            if (agent := agents[(first + place) % len(agents)]).takes(seed):
                 return agent
         return agents[first % len(agents)]
 
@@ -99,14 +96,3 @@ def rotation(agents: Sequence[Agent], quotas: Mapping[str, float]) -> tuple[Agen
         out.append(groups[key][counts[key] % len(groups[key])])
         counts[key] += 1
     return tuple(out)
-
-
-def _feeds(seed: Seed, agent: Agent) -> bool:
-    """Whether a seed has in it what an agent needs."""
-    need = agent.prompt.need(seed.kind)
-    if need is None:
-        return True
-    try:
-        return regex.search(need, seed.content, timeout=_MATCH_S) is not None
-    except TimeoutError:
-        return False
