@@ -97,7 +97,8 @@ async def transform(state: State, runtime: Runtime[Context]) -> Update:
     """Recast the seed in another form, or leave it as it is: one chance among the forms."""
     able = runtime.context.catalog.of("transform", state["seed"].kind, state["asked_by"].prompt.skill)
     agents = [agent for agent in able if agent.prompt.reply == "Passage"]
-    if state["asked_by"].prompt.need(state["seed"].kind):  # which a recast seed might not have
+    asked_by = state["asked_by"].prompt
+    if asked_by.need(state["seed"].kind) or asked_by.turns > 1:  # a need must be met, a talk be about what is known
         agents = []
     chosen = runtime.context.rng(state, "transform").choice([None, *agents])
     if chosen is None:

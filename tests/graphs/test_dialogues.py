@@ -156,7 +156,7 @@ async def test_a_library_from_code_holds_the_seed_and_the_code_most_like_it(tmp_
 
 def turns(messages: Any) -> str:
     prompt = messages[1]["content"]
-    if "Write only what the person says next" in prompt:
+    if "as the user would say it" in prompt:
         count = prompt.count("User: ")
         return f"And how does the west wind matter after {count} turns?"
     if "The person says:" in prompt:
@@ -185,7 +185,7 @@ async def test_a_conversation_with_one_bad_turn_is_rejected_for_it(tmp_path: Pat
 
 async def test_a_turn_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
     def script(messages: Any) -> str:
-        return "" if "says next" in messages[1]["content"] else turns(messages)
+        return "" if "as the user would say it" in messages[1]["content"] else turns(messages)
 
     example = the_one(await generate(recipe(tmp_path, "sum-up"), tmp_path / "out", sm=Scripted(script=script)))
     assert (example.status, example.reason) == ("failed", "parse: instruct/sum-up")
