@@ -163,7 +163,10 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     draft = state["draft"]
     exchanges = state.get("exchanges", ())
     spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
-    by_turn = [verdicts(pair_of(state, one), context.limits(state)) for one in (*spoken, draft)]
+    by_turn = [
+        verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state))
+        for before, one in enumerate((*spoken, draft))
+    ]
     # Of a conversation, the first turn that breaks a rule speaks for it.
     found = next((said for said in by_turn if not all(verdict.passed for verdict in said)), by_turn[-1])
     found = (*state.get("checked", ()), *found)
@@ -248,4 +251,6 @@ def pair_of(state: State, draft: Draft) -> Pair:
     """A draft as the rules see it."""
     asked_by = state["asked_by"].prompt
     material = draft.passage or "" if draft.recast else f"{state['seed'].content}\n{draft.passage or ''}"
+    if exchanges := state.get("exchanges"):  # a turn may take up what was said before
+        material += f"\n{told(exchanges)}"
     return Pair(draft.instruction, draft.answer, material, asked_by.attach, asked_by.task)

@@ -159,7 +159,7 @@ def turns(messages: Any) -> str:
     if "as the user would say it" in prompt:
         count = prompt.count("User: ")
         return f"And how does the west wind matter after {count} turns?"
-    if "The person says:" in prompt:
+    if "Answer the user" in prompt:
         return f"The west wind brings the rain to Bergen, {prompt.count('User: ') + 1} times."
     return "How does rain fall on Bergen from the west?"
 
@@ -181,6 +181,18 @@ async def test_a_conversation_with_one_bad_turn_is_rejected_for_it(tmp_path: Pat
 
     example = the_one(await generate(recipe(tmp_path, "interview"), tmp_path / "out", sm=Scripted(script=script)))
     assert (example.status, example.reason) == ("rejected", "rule/in-role")
+
+
+async def test_what_a_turn_takes_up_from_the_talk_before_it_is_grounded(tmp_path: Path) -> None:
+    def script(messages: Any) -> str:
+        said = turns(messages)
+        if "How does rain" in said:
+            return said
+        return "The west wind brings umbrellas to Bergen." if said.startswith("The west") else "Do umbrellas matter very much?"
+
+    example = the_one(await generate(recipe(tmp_path, "sum-up"), tmp_path / "out", sm=Scripted(script=script)))
+    assert example.status == "accepted", example.verdicts
+    assert example.payload["messages"][2]["content"] == "Do umbrellas matter very much?"
 
 
 async def test_a_turn_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
