@@ -38,7 +38,7 @@ def measure(docs: Path, lengths: list[int], tokens: int, sm: str) -> dict[str, d
 def arm(docs: Path, length: int, tokens: int, sm: str, out: Path) -> dict[str, Any]:
     """One length: drafts, what was accepted of them, and what that covers."""
     seeds = f'seeds=[{{"path": "{docs.resolve()}", "chunk_tokens": {length}}}]'
-    sets = (seeds, f"budget.tokens={tokens}", f"sm={sm}", "accept=100000", "draws_per_seed=1000",
+    sets = (seeds, f"budget.tokens={tokens}", f"sm={sm}", "accept=100000", "draws_per_seed=1000", "in_flight=8",
             "agents.judge=[relevant, material-answers]")  # fmt: skip
     books = run(load_recipe(RECIPE, sets), out).books
     with RunFolder.read(out) as folder:
