@@ -44,7 +44,7 @@ def train(
     chosen = str(Path(base).resolve()) if base not in {None, "embedded"} else base
     trained = fine_tune(corpus, out, watch, steps=steps, method=method, base=chosen, seed=seed)
     aside = f", {trained.too_long} left out as longer than `training.max_tokens`" if trained.too_long else ""
-    if trained.without_tools:
-        aside += f", {trained.without_tools} left out since the base's chat template shows no tools"
+    if trained.with_tools:
+        aside += f", {trained.with_tools} with tools left out: they cannot be trained on yet"
     console().print(f"{out}: {trained.method} of {trained.base} on {trained.rows} rows{aside}")
     console().print(f"\nNext:\n  understudy eval {out}")

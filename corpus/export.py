@@ -111,8 +111,10 @@ def _versions(folder: RunFolder, example: Example) -> Iterator[Row]:
 
 
 def _last_kept(example: Example) -> Version | None:
-    """The version that the example holds."""
-    return next((one for one in reversed(example.versions) if one.outcome.startswith("kept")), None)
+    """The version that the example holds; none of a talk, of which versions are only of its beginning."""
+    answer = example.payload["messages"][-1]["content"]
+    held = (one for one in reversed(example.versions) if one.outcome.startswith("kept") and one.answer == answer)
+    return next(held, None)
 
 
 _FORMS: dict[Form, Callable[[RunFolder, Example], Iterator[Row]]] = {

@@ -28,7 +28,7 @@ def write_card(folder: Path, trained: Trained, recipe: Recipe) -> None:
         "corpus": f"{Path(trained.corpus).name}, digest {trained.corpus_digest}",
         "recipe": f"{trained.recipe}, version {trained.recipe_version}",
         "method": f"{trained.method}, {trained.steps} steps, rate {trained.learning_rate:g}, seed {trained.seed}",
-        "rows": f"{trained.rows} ({trained.too_long} left out as too long, {trained.without_tools} with tools)",
+        "rows": f"{trained.rows} ({trained.too_long} left out as too long, {trained.with_tools} with tools)",
         "loss": f"{trained.losses[0][1]:.3f} at first, {trained.losses[-1][1]:.3f} at last" if trained.losses else "–",
     }
     lines = "\n".join(f"| {name} | {value} |" for name, value in facts.items())

@@ -17,8 +17,6 @@ class Fit:
     kept: list[int]
     """Which of the conversations these are."""
     too_long: int
-    without_tools: int
-    """Conversations with tools, of which the chat template would show nothing."""
     lengths: list[int]
     """Tokens of each kept row."""
 
@@ -26,17 +24,11 @@ class Fit:
 def fit(conversations: list[list[dict[str, Any]]], tokenizer: Any, max_tokens: int) -> Fit:
     """Split each conversation before its last turn and leave out what is longer than `max_tokens`.
 
-    Conversations in which tools are called are left out too, unless the chat template shows tools.
-
     Raises:
         UserError: when nothing is left, or the chat template hides the answers from the loss.
     """
-    rows, kept, lengths, too_long, without_tools = [], [], [], 0, 0
-    shows_tools = "tools" in (tokenizer.chat_template or "")
+    rows, kept, lengths, too_long = [], [], [], 0
     for place, messages in enumerate(conversations):
-        if not shows_tools and any("tool_calls" in turn for turn in messages):
-            without_tools += 1
-            continue
         prompt, completion = messages[:-1], messages[-1:]
         head = len(_ids(tokenizer, prompt, add_generation_prompt=True))
         whole = len(_ids(tokenizer, messages))
@@ -58,7 +50,7 @@ def fit(conversations: list[list[dict[str, Any]]], tokenizer: Any, max_tokens: i
             expected="at least one accepted example in the train split",
             remedy="raise `training.max_tokens`, or generate more examples",
         )
-    return Fit(rows, kept, too_long, without_tools, lengths)
+    return Fit(rows, kept, too_long, lengths)
 
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> list[int]:

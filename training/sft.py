@@ -48,13 +48,14 @@ class Trained:
     method: str
     rows: int
     too_long: int
-    without_tools: int
     """Rows left out because they are longer than `training.max_tokens`."""
     steps: int
     learning_rate: float
     seed: int
     losses: tuple[tuple[int, float], ...]
     """(step, training loss)."""
+    with_tools: int = 0
+    """Rows left out because they are talks about tools."""
 
 
 def base_path(recipe: Recipe) -> tuple[str, Path]:
@@ -89,7 +90,9 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     with RunFolder.read(corpus) as folder:
         given = folder.recipe.training.model_dump() | {k: v for k, v in changes.items() if v is not None}
         recipe = folder.recipe.model_copy(update={"training": type(folder.recipe.training).model_validate(given)})
-        found = [(rows.messages(row), likeness(row)) for row in folder.rows("accepted", "train")]
+        accepted = list(folder.rows("accepted", "train"))
+        # Without its tools in the prompt, a talk about tools would teach nothing true.
+        found = [(rows.messages(row), likeness(row)) for row in accepted if not row.get("tools")]
         digest = folder.digest
     name, base = base_path(recipe)
     try:
@@ -183,7 +186,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
             method=plan.method,
             rows=len(kept.rows),
             too_long=kept.too_long,
-            without_tools=kept.without_tools,
+            with_tools=len(accepted) - len(found),
             steps=plan.steps,
             learning_rate=rate,
             seed=plan.seed,

@@ -87,3 +87,19 @@ async def test_what_cannot_be_exported_is_told(project: Path, tmp_path: Path) ->
         with pytest.raises(UserError, match="no such folder"):
             export(folder, tmp_path / "missing" / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
+
+
+async def test_a_talk_with_several_first_answers_is_exported_whole_and_makes_no_pairs(
+    project: Path, tmp_path: Path
+) -> None:
+    cast = 'agents={"skills": ["conversation"], "judge": [], "refine": []}'
+    out = await made(
+        project, cast, "candidates=3", "seeds=[{path: docs, chunk_tokens: 60}]", "verify.min_grounding=null"
+    )
+    with RunFolder.read(out) as folder:
+        assert export(folder, tmp_path / "all.jsonl", "versions") > 0
+        whole = [example.payload["messages"] for example in folder.examples("accepted", "train")]
+        with pytest.raises(UserError, match="no preference rows"):
+            export(folder, tmp_path / "pairs.jsonl", "preference")
+    assert sorted(map(str, whole)) == sorted(str(row["messages"]) for row in rows(tmp_path / "all.jsonl"))
+    assert all(len(messages) >= 4 for messages in whole)

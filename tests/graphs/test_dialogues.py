@@ -188,7 +188,11 @@ async def test_what_a_turn_takes_up_from_the_talk_before_it_is_grounded(tmp_path
         said = turns(messages)
         if "How does rain" in said:
             return said
-        return "The west wind brings umbrellas to Bergen." if said.startswith("The west") else "Do umbrellas matter very much?"
+        return (
+            "The west wind brings umbrellas to Bergen."
+            if said.startswith("The west")
+            else "Do umbrellas matter very much?"
+        )
 
     example = the_one(await generate(recipe(tmp_path, "sum-up"), tmp_path / "out", sm=Scripted(script=script)))
     assert example.status == "accepted", example.verdicts
