@@ -37,7 +37,7 @@ demo: install  ## seeds to corpus to VM with the embedded SM, in runs/demo
 	@echo
 	@echo "What to look at next:"
 	@echo "  $(BIN)/understudy report runs/demo/corpus          where every seed, draft and token went"
-	@echo "  $(BIN)/understudy traces runs/demo/corpus          the examples; add an id to see one's whole way"
+	@echo "  $(BIN)/understudy traces runs/demo/corpus          every draft in the browser; add an id to print one"
 	@echo "  runs/demo/corpus/README.md                         the dataset card"
 	@echo "  runs/demo/vm/eval.json                             answers of base and VM side by side"
 	@echo "  runs/demo/recipe.yaml                              change it, point it at your own documents"

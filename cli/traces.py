@@ -1,4 +1,4 @@
-"""`understudy traces`: one example's way from seed to verdict, or the list of examples."""
+"""`understudy traces`: the viewer of a corpus, one example's way from seed to verdict, or a list of examples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 def traces(
     corpus: Corpus,
     example: Annotated[
-        str | None, typer.Argument(help="An example's id, or the start of it.", show_default=False)
+        str | None,
+        typer.Argument(help="An example's id, or the start of it: print its way as a tree.", show_default=False),
     ] = None,
-    status: Annotated[str | None, typer.Option(help="List only accepted, rejected, duplicate or failed.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only accepted, rejected, duplicate or failed.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Print a list of examples.")] = False,
     limit: Annotated[int, typer.Option(help="How many to list.")] = 20,
     prompts: Annotated[bool, typer.Option("--prompts", help="Show whole prompts, not only their tasks.")] = False,
     as_json: AsJson = False,
+    port: Annotated[int, typer.Option(help="Port of the viewer; 0 takes one that is free.")] = 0,
+    beside: Annotated[
+        Path | None, typer.Option(help="A second corpus, which the viewer compares with.", show_default=False)
+    ] = None,
+    browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the viewer in a browser.")] = True,
 ) -> None:
-    """Print one example's way from seed to verdict as a tree."""
+    """Open a viewer of a corpus in the browser; or print one example, or a list of them."""
     import json
 
-    from understudy.corpus import RunFolder
     from understudy.errors import UserError
 
     if status not in {None, "accepted", "rejected", "duplicate", "failed"}:
@@ -40,7 +46,17 @@ def traces(
             typer.echo(json.dumps(told.as_dict() | {"skills": skills}, ensure_ascii=False, indent=2))
         else:
             _tree(told, prompts, skills)
-        return
+    elif listed or as_json:
+        _list(corpus, status, limit, as_json)
+    else:
+        _view(corpus, status, port, beside, browse)
+
+
+def _list(corpus: Path, status: str | None, limit: int, as_json: bool) -> None:
+    import json
+
+    from understudy.corpus import RunFolder
+
     with RunFolder.read(corpus) as folder:
         found = folder.ledger.draft_ids(status=status, limit=limit)
         total = sum(count for state, count in folder.ledger.drafts_by_status().items() if status in (None, state))
@@ -54,6 +70,25 @@ def traces(
     console().print(f"{len(found)} of {total}.")
     if found:
         typer.echo(f"One of them: understudy traces {corpus} {found[0][0][:12]}")
+
+
+def _view(corpus: Path, status: str | None, port: int, beside: Path | None, browse: bool) -> None:
+    import os
+    import sys
+    import webbrowser
+
+    from understudy.traces.viewer import serve
+
+    def ready(address: str) -> None:
+        if status:
+            address = address.replace("/?", f"/examples?status={status}&")
+        typer.echo(f"{corpus} is shown at\n  {address}\nCtrl-C ends it.")
+        sys.stdout.flush()
+        # Without a screen a browser in the terminal would be started, over what is printed here.
+        if browse and (sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            webbrowser.open(address)
+
+    serve(corpus, port, beside, ready)
 
 
 def _skills(corpus: Path, told: Story) -> list[str]:

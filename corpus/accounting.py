@@ -72,7 +72,7 @@ class Accounting:
         }
         usage = ledger.call_usage()
         busy = ledger.busy()
-        money = _money(recipe, usage, busy)
+        money = spent(recipe, usage, busy)
         agents = {
             name: _cost([(u, m) for u, m in zip(usage, money, strict=True) if u.agent == name])
             for name in dict.fromkeys(u.agent for u in usage)
@@ -122,8 +122,8 @@ class Accounting:
         return asdict(self)
 
 
-def _money(recipe: Recipe, usage: list[Usage], busy: Mapping[str, float]) -> list[float]:
-    """What each agent's use of each SM cost; an SM's hours are shared out by tokens."""
+def spent(recipe: Recipe, usage: list[Usage], busy: Mapping[str, float]) -> list[float]:
+    """The money that each agent's use of each SM cost; an SM's hours are shared out by tokens."""
     tokens = Counter[str]()
     for used in usage:
         tokens[used.sm] += used.prompt_tokens + used.completion_tokens

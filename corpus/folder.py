@@ -285,7 +285,9 @@ class RunFolder:
                 remedy="list ids with `understudy traces FOLDER`",
             )
         id, status, _ = found[0]
-        row = next(row for row in self.rows(status) if row["id"] == id)
+        prefix = "data/" if status == "accepted" else f"{_HOMES[status]}/"
+        files = [file for file in self.ledger.files_of(self.ledger.shard_of(id)) if file.name.startswith(prefix)]
+        row = rows.one(self.path, files, id)
         return rows.example(row), row
 
     def seed_of(self, example: Example) -> Seed:

@@ -329,10 +329,28 @@ class Ledger:
         Raises:
             AccountingError: when no draft has this id.
         """
-        row = self._db.execute("SELECT turn FROM drafts WHERE id = ?", (bytes.fromhex(id),)).fetchone()
+        return self._of_draft("turn", id)
+
+    def _of_draft(self, column: str, id: str) -> int:
+        query = f"SELECT {column} FROM drafts WHERE id = ?"  # noqa: S608
+        row = self._db.execute(query, (bytes.fromhex(id),)).fetchone()
         if row is None:
             raise AccountingError(f"no draft {id} is committed", where=str(self.path))
         return int(row[0])
+
+    def shard_of(self, id: str) -> int:
+        """The shard of a committed draft.
+
+        Raises:
+            AccountingError: when no draft has this id.
+        """
+        return self._of_draft("shard", id)
+
+    def shard_from(self, turn: int) -> tuple[int, dict[int, str]]:
+        """The shard that a turn was committed in, and the ids of its drafts from that turn on, by turn."""
+        query = "SELECT turn, hex(id), shard FROM drafts WHERE turn >= ? AND shard = (SELECT shard FROM drafts WHERE turn = ?)"
+        found = self._db.execute(f"{query} ORDER BY turn", (turn, turn)).fetchall()
+        return (found[0][2] if found else NO_SHARD), {turn: id.lower() for turn, id, _ in found}
 
     def accepted_ids(self) -> Iterator[str]:
         """Ids of the accepted drafts in plan order."""

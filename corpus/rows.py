@@ -350,6 +350,23 @@ def read(folder: Path, files: Sequence[File], columns: list[str] | None = None) 
                 yield from batch.to_pylist()
 
 
+def one(folder: Path, files: Sequence[File], id: str) -> dict[str, Any]:
+    """The row of an id, of whose files only the ids and its row group are read.
+
+    Raises:
+        RunFolderError: when no file has it.
+    """
+    for file in files:
+        with _opened(folder / file.name) as parquet:
+            for group in range(parquet.num_row_groups):
+                ids = parquet.read_row_group(group, columns=["id"])["id"].to_pylist()
+                if id in ids:
+                    found: dict[str, Any] = parquet.read_row_group(group).slice(ids.index(id), 1).to_pylist()[0]
+                    return found
+    names = ", ".join(file.name for file in files) or "no file"
+    raise RunFolderError(f"no row with the id {id} in {names}", where=str(folder), remedy="understudy journal check")
+
+
 def tables(folder: Path, files: Iterable[File], schema: pa.Schema, least: int) -> Iterator[pa.Table]:
     """The same as tables of `least` rows or a little more, the last one of fewer; what a file lacks is null."""
     waiting: list[pa.Table] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Flow:
         """How often the limit was cut, by what went wrong."""
         return Counter(event for event in self.events if event)
 
+    def limits(self) -> Iterator[tuple[float, int]]:
+        """The limit as corners of a line: (seconds, requests)."""
+        return _steps(self.seconds, self.limit)
+
+    def points(self) -> Iterator[tuple[float, int]]:
+        """The same of the requests under way."""
+        return _steps(self.seconds, self.in_flight)
+
     def chart(self, columns: int = 60) -> tuple[str, str]:
         """Two lines of text: the limit as blocks, and a mark where it was cut."""
         step = max(self.seconds[-1], 1e-9) / columns
@@ -49,6 +58,13 @@ class Flow:
             shown = max(bucket, default=level)
             blocks += _BLOCKS[max(1, round(shown / highest * (len(_BLOCKS) - 1)))]
         return blocks, "".join(marks)
+
+
+def _steps(seconds: tuple[float, ...], values: tuple[int, ...]) -> Iterator[tuple[float, int]]:
+    """A value holds until the next one."""
+    for at, until, value in zip(seconds, (*seconds[1:], seconds[-1]), values, strict=True):
+        yield at, value
+        yield until, value
 
 
 def flows(folder: RunFolder) -> list[Flow]:

@@ -1,0 +1,245 @@
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from starlette.testclient import TestClient
+
+from understudy.corpus import RunFolder
+from understudy.nouns import Persona, Seed, Verdict, Version
+from understudy.traces.viewer import build_app, diffs
+from understudy.traces.viewer.guard import POLICY
+
+PORT, TOKEN = 8765, "a-token"
+HOME = f"http://127.0.0.1:{PORT}"
+PAGES = ("/", "/graph", "/examples", "/personas", "/judges", "/cost", "/compare")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+
+
+def opened(corpus: Path, beside: Path | None = None) -> Iterator[TestClient]:
+    """A browser that has opened the address which the command prints, once all is read."""
+    with TestClient(build_app(corpus, PORT, TOKEN, beside), base_url=HOME) as client:
+        assert client.get(f"/?token={TOKEN}").status_code == 200
+        for _ in range(200):
+            if (
+                "have been read so far" not in client.get("/graph").text
+                and "No drafts" not in client.get("/graph").text
+            ):
+                break
+        yield client
+
+
+@pytest.fixture
+def browser(hostile: Path) -> Iterator[TestClient]:
+    yield from opened(hostile, hostile)
+
+
+def addresses(client: TestClient) -> list[str]:
+    """Every page that can be reached by links from the views, one step further."""
+    found = list(PAGES)
+    for page in PAGES:
+        found += re.findall(r'href="(/[^"#]*)"', client.get(page).text)
+    return sorted({address.replace("&amp;", "&") for address in found if not address.startswith("/static")})
+
+
+# Who is let in
+
+
+def test_nobody_without_the_token_reads_a_page(browser: TestClient) -> None:
+    browser.cookies.clear()
+    for path in (*PAGES, "/static/viewer.js", "/nothing", "/?token=wrong", "/?token=%C3%A9"):
+        answer = browser.get(path, follow_redirects=False)
+        assert answer.status_code == 401 and "understudy traces" in answer.text, path
+    browser.cookies.set(f"understudy-{PORT}", "wrong")
+    assert browser.get("/").status_code == 401
+
+
+def test_the_token_leaves_the_address_and_the_rest_stays(browser: TestClient) -> None:
+    browser.cookies.clear()
+    answer = browser.get(f"/examples?status=rejected&token={TOKEN}", follow_redirects=False)
+    assert answer.status_code == 303 and answer.headers["location"] == "/examples?status=rejected"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1:1", "", f"127.0.0.1.evil.example:{PORT}"]
+)
+def test_a_name_that_was_rebound_to_this_machine_is_refused(browser: TestClient, host: str) -> None:
+    for path in ("/", f"/?token={TOKEN}"):
+        answer = browser.get(path, headers={"host": host}, follow_redirects=False)
+        assert answer.status_code == 421 and "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [
+    {"origin": "http://evil.example"}, {"origin": "null"}, {}, {"origin": f"http://localhost:{PORT}"},
+    {"origin": HOME, "sec-fetch-site": "cross-site"}, {"origin": HOME, "sec-fetch-site": "same-site"},
+])  # fmt: skip
+def test_another_origin_changes_nothing(browser: TestClient, headers: dict[str, str]) -> None:
+    assert browser.post("/examples", headers=headers).status_code == 403
+
+
+def test_every_answer_forbids_what_pages_do_not_need(browser: TestClient) -> None:
+    for path in ("/", "/static/viewer.css", "/nothing", "/examples?status=odd"):
+        headers = browser.get(path).headers
+        assert headers["content-security-policy"] == POLICY and headers["x-frame-options"] == "DENY"
+        assert (
+            headers["cross-origin-resource-policy"] == "same-origin" and headers["x-content-type-options"] == "nosniff"
+        )
+        assert "access-control-allow-origin" not in headers
+    assert "unsafe" not in POLICY and "default-src 'none'" in POLICY
+
+
+# What pages show
+
+
+class Found(HTMLParser):
+    """The tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_no_text_of_a_corpus_becomes_part_of_a_page(browser: TestClient) -> None:
+    reached = addresses(browser)
+    assert len(reached) > 25 and any(address.startswith("/examples/") for address in reached)
+    attacked = 0
+    for address in reached:
+        answer = browser.get(address)
+        assert answer.status_code == 200, (address, answer.text)
+        page = Found()
+        page.feed(answer.text)
+        scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+        assert scripts == [{"src": "/static/viewer.js", "defer": None}], address
+        assert not [tag for tag, _ in page.tags if tag in {"img", "iframe", "object", "embed", "base", "style"}], (
+            address
+        )
+        assert not [attrs for _, attrs in page.tags if any(name.startswith("on") or name == "style" for name in attrs)]
+        links = [attrs.get("href") or "" for tag, attrs in page.tags if tag == "a"]
+        assert all(link.startswith(("/", "#")) or not link for link in links), (address, links)
+        attacked += "&lt;script&gt;" in answer.text
+    assert attacked > 20  # the attacks are there, as text
+
+
+def test_an_unknown_page_example_or_filter_says_so(browser: TestClient) -> None:
+    assert browser.get("/nothing").status_code == 404
+    for path, said in [
+        ("/examples/ffffffffff", "no example"), ("/examples/zz", "no example"), ("/examples?status=lost", "expected: accepted"),
+        ("/examples?after=x", "number of a turn"), ("/examples?by=a&least=much", "a number"),
+    ]:  # fmt: skip
+        answer = browser.get(path)
+        assert answer.status_code == 400 and said in answer.text, path
+
+
+def test_a_story_tells_everything(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed = Seed.of("text", "Ovens are hot.", "bread.md:3")
+    versions = (
+        Version("answer/answer", 0, "How hot is it?", "Very hot.", "kept", score=0.5),
+        Version("refine/longer:edit", 1, "How hot is it?", "Very, very warm.", "no gain", score=0.4),
+    )
+    said = (Verdict("rule/length", True, 0.9, "4 words"), Verdict("judge/relevant", True, 1.0, "it says how hot"))
+    with by_hand.written(tmp_path, [seed]) as folder:
+        first = by_hand.drawn(
+            seed,
+            0,
+            "Very hot.",
+            asked="How hot is it?",
+            persona=Persona.of("A baker"),
+            verdicts=said,
+            versions=versions,
+        )
+        twin = by_hand.drawn(
+            seed, 1, "Hot.", "duplicate", "same words", asked="How hot is that?", parents=(first[0].id,),
+            verdicts=(Verdict("dedup/minhash", False, 0.912, None),),
+        )  # fmt: skip
+        by_hand.add(folder, [first, twin])
+        corpus = folder.path
+    for browser in opened(corpus):
+        page = browser.get(f"/examples/{first[0].id}").text
+        for text in ("Ovens are hot.", "bread.md:3", "A baker", "30 + 12 tokens, 10 of them cached", "it says how hot",
+                     "<del>hot</del>", "warm</ins>", "no gain", "curl http://localhost:8000/v1/chat/completions",
+                     "from openai import OpenAI", "extra_body={&#39;repetition_penalty&#39;: 1.1}"):  # fmt: skip
+            assert text in page, text
+        page = browser.get(f"/examples/{twin[0].id}").text
+        assert "similarity 0.912" in page and f'href="/examples/{first[0].id}"' in page
+        assert "<del>it</del><ins>that</ins>" in page
+        assert f'rel="prev" href="/examples/{first[0].id}' in page and 'rel="next"' not in page
+        run = browser.get("/").text
+        assert "1 of 10 accepted, from 2 drafts of 1 seeds." in run and "84" in run
+        cost = browser.get("/cost").text
+        assert (
+            "One accepted example took 84 SM tokens" in cost and "0.000108" in cost
+        )  # 60 at 1, 24 at 2, for a million
+
+
+def test_an_empty_corpus_has_all_pages(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    with by_hand.written(tmp_path, [Seed.of("text", "x", "y")]) as folder:
+        corpus = folder.path
+    with TestClient(build_app(corpus, PORT, TOKEN, corpus), base_url=HOME) as browser:
+        browser.get(f"/?token={TOKEN}")
+        for path in PAGES:
+            assert browser.get(path).status_code == 200, path
+
+
+def test_two_runs_side_by_side(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seeds = [Seed.of("text", f"seed {n}", "s.md") for n in range(2)]
+    corpora = []
+    for name, fates in (("old", ("rejected", "accepted")), ("new", ("accepted", "accepted"))):
+        with by_hand.written(tmp_path, seeds, name) as folder:
+            placed = [folder.seeds[place][0] for place in range(2)]
+            why = [None if fate == "accepted" else "rule/length" for fate in fates]
+            by_hand.add(folder, [by_hand.drawn(placed[n], 0, f"fruit {n}", fates[n], why[n]) for n in range(2)])
+            corpora.append(folder.path)
+    for browser in opened(corpora[1], corpora[0]):
+        page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", browser.get("/compare").text))
+        assert "1 that both runs have came out otherwise" in page
+        assert "accepted 50.0 % 100.0 % +50.0 points" in page
+        assert "rejected accepted the same 1" in page and "accepted accepted the same 1" in page
+
+
+def test_what_a_run_adds_shows_up(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed = Seed.of("text", "x", "y")
+    with by_hand.written(tmp_path, [seed]) as folder:
+        by_hand.add(folder, [by_hand.drawn(seed, 0, "one")])
+        for browser in opened(folder.path):
+            by_hand.add(folder, [by_hand.drawn(seed, 1, "two")])
+            page = browser.get("/").text
+            assert "1 of 2 drafts have been read so far" in page or "from 2 drafts" in page
+            for _ in range(300):
+                if "from 2 drafts" in (page := browser.get("/").text):
+                    break
+            assert "from 2 drafts" in page
+
+
+def test_nothing_in_the_corpus_is_changed_by_looking(hostile: Path) -> None:
+    def content() -> dict[str, bytes]:
+        return {
+            str(path): path.read_bytes() for path in hostile.rglob("*") if path.is_file() and "ledger" not in path.name
+        }
+
+    with RunFolder.read(hostile) as folder:
+        facts, before = folder.ledger.facts(), content()
+    for browser in opened(hostile, hostile):
+        for address in addresses(browser):
+            browser.get(address)
+    with RunFolder.read(hostile) as folder:
+        assert folder.ledger.facts() == facts and content() == before
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("a b c", "a x c"), ("", "new"), ("old", ""), ("", ""), ("same  text\n", "same  text\n"), ("one, two", "one; two three"),
+])  # fmt: skip
+def test_a_diff_holds_both_texts(before: str, after: str) -> None:
+    parts = diffs.words(before, after)
+    assert "".join(text for what, text in parts if what in ("same", "out")) == before
+    assert "".join(text for what, text in parts if what in ("same", "in")) == after

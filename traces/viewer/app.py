@@ -1,0 +1,287 @@
+"""The viewer's pages and their addresses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp
+
+from understudy.corpus import RunFolder
+from understudy.corpus.accounting import spent
+from understudy.errors import UnderstudyError, UserError
+from understudy.recipe import OpenAISM, SMSpec
+from understudy.traces.compare import compare
+from understudy.traces.filters import Filter
+from understudy.traces.flow import flows
+from understudy.traces.story import story
+from understudy.traces.summary import Summary
+from understudy.traces.viewer import diffs, requests, tables
+from understudy.traces.viewer.flowchart import chart
+from understudy.traces.viewer.guard import Guard
+
+_POLL_S = 1.0
+"""How often a run that goes on is looked at."""
+_HERE = Path(__file__).parent
+
+
+@dataclass(slots=True)
+class Viewer:
+    """What the pages are made from."""
+
+    corpus: Path
+    summary: Summary
+    beside: Summary | None
+    """Of a second corpus, to compare with."""
+    trouble: str | None = None
+    """Why the summaries could not be brought up to date."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        """Bring the summaries up to date until the viewer ends."""
+        while not self._stop.is_set():
+            for summary in filter(None, (self.summary, self.beside)):
+                try:
+                    summary.catch_up()
+                    self.trouble = None
+                except Exception as error:  # shown on every page, and tried again: pages of what is known still work
+                    self.trouble = f"{type(error).__name__}: {error}"
+            self._stop.wait(_POLL_S)
+
+    def stop(self) -> None:
+        """End `watch`."""
+        self._stop.set()
+
+
+def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -> ASGIApp:
+    """The viewer of a corpus as an ASGI application behind its guard.
+
+    Raises:
+        RunFolderError: when a folder is no corpus.
+    """
+    for folder in filter(None, (corpus, beside)):
+        RunFolder.read(folder).close()
+    viewer = Viewer(corpus, Summary(corpus), Summary(beside) if beside else None)
+    pages = Jinja2Templates(env=_environment())
+    for template in pages.env.list_templates():  # not while somebody waits for the first page
+        pages.get_template(template)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        watching = threading.Thread(target=viewer.watch, name="summaries")
+        watching.start()
+        try:
+            yield
+        finally:
+            viewer.stop()
+            watching.join()
+            viewer.summary.close()
+            if viewer.beside:
+                viewer.beside.close()
+
+    def page(template: str, make: Callable[[Viewer, Request], dict[str, Any]]) -> Callable[..., Response]:
+        def answer(request: Request, missing: Exception | None = None) -> Response:
+            with RunFolder.read(viewer.corpus) as folder:
+                told = {
+                    "name": folder.recipe.name,
+                    "folder": viewer.corpus.name,
+                    "progress": viewer.summary.progress(),
+                    "trouble": viewer.trouble,
+                    "compares": viewer.beside is not None,
+                }
+            try:
+                return pages.TemplateResponse(
+                    request, template, told | make(viewer, request), status_code=404 if missing else 200
+                )
+            except UnderstudyError as error:
+                status = 400 if isinstance(error, UserError) else 500
+                return pages.TemplateResponse(request, "error.html", told | {"error": str(error)}, status_code=status)
+
+        return answer
+
+    app = Starlette(
+        routes=[
+            Route("/", page("run.html", run)),
+            Route("/graph", page("graph.html", graph)),
+            Route("/examples", page("examples.html", examples)),
+            Route("/examples/{id}", page("example.html", example)),
+            Route("/personas", page("personas.html", personas)),
+            Route("/judges", page("judges.html", judges)),
+            Route("/cost", page("cost.html", cost)),
+            Route("/compare", page("compare.html", beside_it)),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
+        ],
+        lifespan=lifespan,
+        exception_handlers={404: page("missing.html", lambda viewer, request: {})},
+    )
+    return Guard(app, port, token)
+
+
+def run(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """How the run stands."""
+    with RunFolder.read(viewer.corpus) as folder:
+        ledger, recipe = folder.ledger, folder.recipe
+        usage, busy = ledger.call_usage(), ledger.busy()
+        waiting, _ = ledger.count_calls()
+        seeds, traces = len(folder.seeds), flows(folder)
+    counts = tables.counts(viewer.summary)
+    used = {
+        "tokens": sum(u.prompt_tokens + u.completion_tokens for u in usage),
+        "calls": sum(u.calls for u in usage),
+        "reused": sum(u.reused for u in usage),
+        "money": sum(spent(recipe, usage, busy)),
+        "busy_s": sum(busy.values()),
+    }
+    return {
+        "recipe": recipe, "counts": counts, "seeds": seeds, "used": used, "waiting": waiting,
+        "reasons": tables.reasons(viewer.summary), "flows": traces, "at": time.time(),
+    }  # fmt: skip
+
+
+def graph(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """The graph with what went through it."""
+    chosen = Filter.of(request.query_params)
+    stages, ways = tables.stages(viewer.summary, chosen)
+    return {"chosen": chosen, "stages": stages, "ways": ways, "chart": chart(stages, ways)}
+
+
+def examples(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """A page of the table of examples."""
+    chosen = Filter.of(request.query_params)
+    after, before = _turn(request, "after"), _turn(request, "before")
+    return {
+        "chosen": chosen,
+        "page": tables.page(viewer.summary, chosen, after, before),
+        "facets": tables.facets(viewer.summary, chosen),
+        "shown": tables.SHOWN,
+        "size": tables.PAGE,
+    }
+
+
+def example(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """One example as a story."""
+    chosen = Filter.of(request.query_params)
+    told = story(viewer.corpus, request.path_params["id"])
+    with RunFolder.read(viewer.corpus) as folder:
+        turn = folder.ledger.turn(told.example.id)
+        engines = folder.recipe.engines
+        twin = None
+        if told.example.status == "duplicate" and told.example.parents:
+            twin, _ = folder.find(told.example.parents[0])
+    steps = [
+        {
+            "step": step,
+            "task": step.call.messages[-1]["content"].rpartition("\n\n")[2],
+            "curl": requests.curl(step.call, _address(engines.get(step.call.sm))),
+            "python": requests.python(step.call, _address(engines.get(step.call.sm))),
+        }
+        for step in told.steps
+    ]
+    before, after = tables.neighbours(viewer.summary, chosen, turn)
+    return {
+        "chosen": chosen, "told": told, "example": told.example, "steps": steps, "turn": turn, "twin": twin,
+        "before": before, "after": after, "versions": _changes(told.example.versions), "diff": diffs.words,
+    }  # fmt: skip
+
+
+def _address(engine: SMSpec | None) -> str:
+    """Where an SM is served; of one that runs in the process, where `vllm serve` would."""
+    return engine.served[0].base_url if isinstance(engine, OpenAISM) else "http://localhost:8000/v1"
+
+
+def _changes(versions: Any) -> list[dict[str, Any]]:
+    """Each version with what changed since the one that it was made from: the last that was kept."""
+    out: list[dict[str, Any]] = []
+    kept = None
+    for version in versions:
+        changed = kept is not None and version.round > 0
+        out.append(
+            {
+                "version": version,
+                "instruction": diffs.words(kept.instruction, version.instruction) if changed else None,
+                "answer": diffs.words(kept.answer, version.answer) if changed else None,
+            }
+        )
+        if kept is None or version.outcome.startswith("kept"):
+            kept = version
+    return out
+
+
+def personas(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """What became of each persona's drafts."""
+    return {"personas": tables.personas(viewer.summary)}
+
+
+def judges(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """What verifiers said, and where judges disagree."""
+    return {"verifiers": tables.verifiers(viewer.summary), "pairs": tables.agreements(viewer.summary)}
+
+
+def cost(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """What was paid for what."""
+    with RunFolder.read(viewer.corpus) as folder:
+        engines = folder.recipe.engines
+        busy, usage = folder.ledger.busy(), folder.ledger.call_usage()
+        money = sum(spent(folder.recipe, usage, busy))
+    return {
+        "agents": tables.agents(viewer.summary), "counts": tables.counts(viewer.summary), "engines": engines,
+        "skills": tables.yields(viewer.summary, "skill"), "leaves": tables.yields(viewer.summary, "leaf"),
+        "money": money,
+    }  # fmt: skip
+
+
+def beside_it(viewer: Viewer, request: Request) -> dict[str, Any]:
+    """Two runs side by side."""
+    if viewer.beside is None:
+        raise UserError("no second corpus was given", remedy="understudy traces CORPUS --beside OTHER")
+    return {
+        "compared": compare(viewer.beside, viewer.summary, _turn(request, "after") or -1),
+        "other": viewer.beside.corpus.name,
+    }
+
+
+def _turn(request: Request, name: str) -> int | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(f"{name}: {value!r}", expected="the number of a turn") from None
+
+
+def _environment() -> Environment:
+    """Templates in which every value is escaped and none may be missing."""
+    pages = Environment(
+        loader=PackageLoader("understudy.traces.viewer", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["whole"] = lambda number: f"{number:,.0f}"
+    pages.filters["share"] = lambda part, of: f"{part / of:.0%}" if of else "–"
+    pages.filters["clock"] = _clock
+    pages.tests["text"] = lambda value: isinstance(value, str)
+    return pages
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"
