@@ -51,6 +51,7 @@ class Viewer:
 
     def watch(self) -> None:
         """Bring the summaries up to date until the viewer ends."""
+        self.summary.rows("SELECT 1 FROM chosen LIMIT 1", Filter(words="a"))  # the first search loads what searches need
         while not self._stop.is_set():
             for summary in filter(None, (self.summary, self.beside)):
                 try:
