@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.corpus import RunFolder
+from understudy.corpus.ledger import STATUSES
+from understudy.corpus.rows import example as example_of
 from understudy.nouns import Call, Example, Seed
 
 
@@ -41,10 +44,20 @@ def story(corpus: Path, prefix: str) -> Story:
     """
     with RunFolder.read(corpus) as folder:
         example, row = folder.find(prefix)
-        seed = folder.seed_of(example)
-        calls = [call for key in example.calls if (call := folder.call(key))]
+        return _told(folder, example, int(row["sm_tokens"]))
+
+
+def stories(folder: RunFolder, status: str | None = None) -> Iterator[Story]:
+    """The stories of all examples, or of those of one status; one at a time is in memory."""
+    for one in (status,) if status else STATUSES:
+        for row in folder.rows(one):
+            yield _told(folder, example_of(row), int(row["sm_tokens"]))
+
+
+def _told(folder: RunFolder, example: Example, tokens: int) -> Story:
+    calls = [call for key in example.calls if (call := folder.call(key))]
     steps = tuple(
         Step(call, place > 0 and call.agent == calls[place - 1].agent and len(call.messages) > 2)
         for place, call in enumerate(calls)
     )
-    return Story(seed, example, steps, int(row["sm_tokens"]))
+    return Story(folder.seed_of(example), example, steps, tokens)
