@@ -280,7 +280,7 @@ def _of_call(step: Step, content: bool) -> Attributes:
         "understudy.call.key": call.key,
         "understudy.sm": call.sm,
         "understudy.again": step.again,
-        "understudy.reused": call.reused,
+        "understudy.reused": call.reused or step.shared,
     }
     for name, value in call.sampling.items():
         # The sampler's seed is the start of the key, so one that is too large for OTLP is not lost.
