@@ -7,8 +7,6 @@ from pathlib import Path
 
 import typer
 
-from understudy.cli.screen import console
-
 
 def send(corpus: Path, example: str | None, url: str, status: str | None, content: bool, as_json: bool) -> None:
     """Send one example, those of a status, or all, and say how many arrived."""
@@ -42,6 +40,6 @@ def send(corpus: Path, example: str | None, url: str, status: str | None, conten
     if as_json:
         typer.echo(json.dumps({"examples": sent.examples, "spans": sent.spans, "to": address}))
         return
-    console().print(f"{sent.examples:,} examples ({sent.spans:,} spans) are at {address}", soft_wrap=True)
-    if not content:
-        console().print("Prompts and replies stayed here; --content sends them too.")
+    typer.echo(f"{sent.examples:,} examples ({sent.spans:,} spans) are at {address}")
+    if sent.examples and not content:
+        typer.echo("Prompts and replies stayed here; --content sends them too.")
