@@ -209,12 +209,15 @@ def _of_example(story: Story, content: bool) -> Attributes:
         found["understudy.seed.content"] = seed.content
         if persona:
             found["understudy.persona.text"] = persona.text
-        *asked, said = example.payload.get("messages") or [None]
-        if said:
+        turns = example.payload.get("messages") or []
+        # A draft that ended early may end with what a tool gave back.
+        asked, said = (turns[:-1], turns[-1]) if turns and turns[-1]["role"] == "assistant" else (turns, None)
+        found[_INPUT] = next((turn["content"] for turn in asked if turn["role"] == "user"), seed.content)
+        if asked:
             found[gen_ai.INPUT_MESSAGES] = _json([_message(turn) for turn in asked])
-            found[gen_ai.OUTPUT_MESSAGES] = _json([_message(said) | {"finish_reason": "stop"}])
+        if said:
             found[_OUTPUT] = said["content"]
-        found[_INPUT] = asked[-1]["content"] if asked else seed.content
+            found[gen_ai.OUTPUT_MESSAGES] = _json([_message(said) | {"finish_reason": "stop"}])
     return found
 
 

@@ -188,6 +188,10 @@ def test_calls_of_tools_are_parts_of_messages(call: Make, tale: Make):
         "parts": [{"type": "tool_call", "id": "1", "name": "level", "arguments": '{"at": "lock"}'}],
     }
     assert result == {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": "1.2"}]}
+    assert (root.attributes["input.value"], root.attributes["output.value"]) == ("How high?", "1.2 metres.")
+    ended = told(tale(call("a"), payload={"messages": turns[:3]}, status="rejected"), content=True)[0]
+    assert len(json.loads(ended.attributes["gen_ai.input.messages"])) == 3
+    assert not {"output.value", "gen_ai.output.messages"} & set(ended.attributes)
 
 
 def test_a_draft_without_a_message_is_told_by_its_seed(call: Make, tale: Make):
