@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from understudy.errors import UserError
@@ -144,10 +145,14 @@ def test_spans_that_a_collector_rejects_while_it_takes_others_are_told(collector
         sent(many(3), collector.url)
 
 
-def test_a_collector_that_is_not_there_is_told_at_once(many: Make, caplog: pytest.LogCaptureFixture):
+def test_a_collector_that_is_not_there_is_told_at_once(many: Make, monkeypatch: pytest.MonkeyPatch):
+    asked: list[object] = []
+    request = requests.Session.request
+    monkeypatch.setattr(requests.Session, "request", lambda *a, **o: asked.append(a) or request(*a, **o))
     with pytest.raises(UserError, match="cannot be reached: Connection refused; nothing had arrived") as caught:
         sent(many(1), "http://127.0.0.1:1")
     assert "same ids" not in str(caught.value.remedy)
+    assert len(asked) == 1
 
 
 def test_a_collector_that_is_busy_is_tried_again(collector: Any, many: Make, monkeypatch: pytest.MonkeyPatch):
