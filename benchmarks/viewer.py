@@ -136,7 +136,7 @@ class Server:
     def __init__(self, corpus: Path, cache: Path) -> None:
         environment = {**os.environ, "UNDERSTUDY_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
         command = ["understudy", "traces", str(corpus), "--no-open"]
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603, S607
+        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
         self.address = next(self._addresses())
         self._cookie = ""
         self._cookie = self.get(self.address.removeprefix(self._root()))[1].split(";")[0]

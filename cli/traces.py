@@ -23,6 +23,14 @@ def traces(
     listed: Annotated[bool, typer.Option("--list", help="Print a list of examples.")] = False,
     limit: Annotated[int, typer.Option(help="How many to list.")] = 20,
     prompts: Annotated[bool, typer.Option("--prompts", help="Show whole prompts, not only their tasks.")] = False,
+    otlp: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send them to an OpenTelemetry collector instead.", show_default=False),
+    ] = None,
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="With --otlp: prompts, replies and seeds too; they leave this machine."),
+    ] = False,
     as_json: AsJson = False,
     port: Annotated[int, typer.Option(help="Port of the viewer; 0 takes one that is free.")] = 0,
     beside: Annotated[
@@ -37,6 +45,13 @@ def traces(
 
     if status not in {None, "accepted", "rejected", "duplicate", "failed"}:
         raise UserError(f"--status {status}", expected="accepted, rejected, duplicate or failed")
+    if otlp is not None:
+        from understudy.cli.otlp import send
+
+        send(corpus, example, otlp, status, content, as_json)
+        return
+    if content:
+        raise UserError("--content without --otlp", remedy="give the collector with --otlp URL, or leave it out")
     if example is not None:
         from understudy.traces import story
 

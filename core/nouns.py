@@ -102,6 +102,8 @@ class Call:
     """Which of the recipe's SMs was asked, by its name there."""
     reused: bool = False
     """Taken from another corpus: its tokens and seconds were paid for there."""
+    at: float | None = None
+    """When it was asked, in Unix seconds; `seconds` run from here. None in journals of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,7 @@ class RunFolder:
             )
         id, status, _ = found[0]
         prefix = "data/" if status == "accepted" else f"{_HOMES[status]}/"
-        files = [file for file in self.ledger.files_of(self.ledger.shard_of(id)) if file.name.startswith(prefix)]
+        files = [file for file in self.ledger.files_of(self.ledger.place(id)[1]) if file.name.startswith(prefix)]
         row = rows.one(self.path, files, id)
         return rows.example(row), row
 

@@ -258,6 +258,22 @@ class Ledger:
         """Ids of the drafts in a shard."""
         return [id.lower() for (id,) in self._db.execute("SELECT hex(id) FROM drafts WHERE shard = ?", (shard,))]
 
+    def turns_of(self, shard: int) -> dict[str, int]:
+        """The turns of the drafts in a shard, by their ids."""
+        rows = self._db.execute("SELECT hex(id), turn FROM drafts WHERE shard = ?", (shard,))
+        return {id.lower(): turn for id, turn in rows}
+
+    def place(self, id: str) -> tuple[int, int]:
+        """The turn and the shard of a committed draft.
+
+        Raises:
+            AccountingError: when no draft has this id.
+        """
+        row = self._db.execute("SELECT turn, shard FROM drafts WHERE id = ?", (bytes.fromhex(id),)).fetchone()
+        if row is None:
+            raise AccountingError(f"no draft {id} is committed", where=str(self.path))
+        return row[0], row[1]
+
     def shards(self) -> list[int]:
         """The numbers of the shards there are; of those that were merged, the last."""
         return [shard for (shard,) in self._db.execute("SELECT DISTINCT shard FROM drafts ORDER BY shard")]
@@ -329,27 +345,15 @@ class Ledger:
         Raises:
             AccountingError: when no draft has this id.
         """
-        return self._of_draft("turn", id)
-
-    def _of_draft(self, column: str, id: str) -> int:
-        query = f"SELECT {column} FROM drafts WHERE id = ?"  # noqa: S608
-        row = self._db.execute(query, (bytes.fromhex(id),)).fetchone()
-        if row is None:
-            raise AccountingError(f"no draft {id} is committed", where=str(self.path))
-        return int(row[0])
-
-    def shard_of(self, id: str) -> int:
-        """The shard of a committed draft.
-
-        Raises:
-            AccountingError: when no draft has this id.
-        """
-        return self._of_draft("shard", id)
+        return self.place(id)[0]
 
     def shard_from(self, turn: int) -> tuple[int, dict[int, str]]:
         """The shard that a turn was committed in, and the ids of its drafts from that turn on, by turn."""
-        query = "SELECT turn, hex(id), shard FROM drafts WHERE turn >= ? AND shard = (SELECT shard FROM drafts WHERE turn = ?)"
-        found = self._db.execute(f"{query} ORDER BY turn", (turn, turn)).fetchall()
+        found = self._db.execute(
+            "SELECT turn, hex(id), shard FROM drafts WHERE turn >= ?1"
+            " AND shard = (SELECT shard FROM drafts WHERE turn = ?1) ORDER BY turn",
+            (turn,),
+        ).fetchall()
         return (found[0][2] if found else NO_SHARD), {turn: id.lower() for turn, id, _ in found}
 
     def accepted_ids(self) -> Iterator[str]:
@@ -439,6 +443,12 @@ class Ledger:
         fields = json.loads(zlib.decompress(row[0]))
         return Call(**{**fields, "messages": tuple(fields["messages"])}), None
 
+    def rolled_into(self, key: str) -> int | None:
+        """The shard whose trace segment holds a call, if one does; of shards that were merged, the last."""
+        shard: int | None
+        (shard,) = self._reader.execute(_SEGMENT_SHARD, (short(key),)).fetchone()
+        return shard
+
     def count_calls(self) -> tuple[int, int]:
         """How many calls the ledger holds, and how many lie in trace segments."""
         ((live,),) = self._db.execute("SELECT COUNT(*) FROM calls")
@@ -475,6 +485,10 @@ _ADD_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SEGMENT = """
 SELECT name FROM files WHERE name > 'traces/' AND name < 'traces0'
     AND shard >= (SELECT shard FROM rolled WHERE key = ?) ORDER BY name LIMIT 1
+"""
+_SEGMENT_SHARD = """
+SELECT MIN(shard) FROM files WHERE name > 'traces/' AND name < 'traces0'
+    AND shard >= (SELECT shard FROM rolled WHERE key = ?)
 """
 
 

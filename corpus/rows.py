@@ -113,6 +113,7 @@ CALL = pa.schema(
         ("error", pa.string()),
         ("parent", pa.string()),
         ("reused", pa.bool_()),
+        ("at", pa.float64()),
     ]
 )
 _KEPT_GROUPS = 8
@@ -276,6 +277,7 @@ def call_row(call: Call) -> dict[str, Any]:
         "error": call.error,
         "parent": call.parent,
         "reused": call.reused,
+        "at": call.at,
     }
 
 
@@ -298,6 +300,7 @@ def call(row: dict[str, Any]) -> Call:
         parent=row["parent"],
         sm=row["sm"],
         reused=bool(row.get("reused")),  # segments of earlier versions do not say
+        at=row.get("at"),  # nor this
     )
 
 

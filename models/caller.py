@@ -206,7 +206,7 @@ class Caller:
             self.budget.reserve(tokens, money, self.spent_money if self.budget.money is not None else 0.0)
             tally = self.tallies[voice.sm]
             tally.enter()
-            started = time.monotonic()
+            at, started = time.time(), time.monotonic()
             try:
                 seed = int(key[:16], 16)
                 (reply,) = await sm.complete(Request(messages, sampling, seed, constraint, priority=priority))
@@ -238,6 +238,7 @@ class Caller:
                 error="loop" if reply.looped else "truncated" if reply.truncated else None,
                 parent=parent,
                 sm=voice.sm,
+                at=round(at, 4),
             )
 
         return await self._journal.call(key, make)

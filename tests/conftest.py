@@ -1,13 +1,17 @@
-"""What every test can use: a small project with seeds of each kind, a recipe that needs no model, a table of faults.
+"""What every test can use: a small project with seeds of each kind, a recipe that needs no model, a table of faults, a
+collector of OpenTelemetry traces.
 
 `pytest --reliability docs/reliability.md` writes into that page what came of the faults; the text around it stays.
 """
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -142,3 +146,71 @@ def project(tmp_path: Path) -> Path:
         (folder / name / file).write_text(text, encoding="utf-8")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     return folder
+
+
+@dataclass
+class Collector:
+    """A server of OTLP over HTTP: what it was sent, and how it answers."""
+
+    url: str
+    answers: list[tuple[int, str, bytes]] = field(default_factory=list)
+    """Status, content type and body of the next answers; then it takes everything."""
+    paths: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[Any]:
+        """All spans that it took, in order."""
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def rejects(self, spans: int, why: str) -> None:
+        """Answer once that so many spans were not taken."""
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+        said = ExportTraceServiceResponse()
+        said.partial_success.rejected_spans, said.partial_success.error_message = spans, why
+        self.answers.append((200, "application/x-protobuf", said.SerializeToString()))
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector on this machine, and an environment that says nothing of others."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            found.paths.append(self.path)
+            found.headers.append({name.lower(): value for name, value in self.headers.items()})
+            status, kind, answer = found.answers.pop(0) if found.answers else (200, "application/x-protobuf", b"")
+            if status == 200:
+                found.requests.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Collector(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -57,7 +57,8 @@ def compare(before: Summary, after: Summary, since: int = -1) -> Compared:
         moves = fetched(
             db.execute(
                 "SELECT o.status AS before, n.status AS after, o.id = n.id AS same, count(*) AS drafts"
-                " FROM other o FULL JOIN drafts n ON o.seed = n.seed AND o.draw = n.draw GROUP BY 1, 2, 3 ORDER BY 4 DESC"
+                " FROM other o FULL JOIN drafts n ON o.seed = n.seed AND o.draw = n.draw GROUP BY 1, 2, 3"
+                " ORDER BY 4 DESC, 1, 2, 3"
             )
         )
         changed = fetched(

@@ -88,7 +88,7 @@ class Filter:
             conditions.append("contains('>' || stages || '>', $way)")
             values["way"] = f">{self.way}>"
         if self.by:
-            conditions.append(f"turn IN (SELECT turn FROM verdicts WHERE {self._verdict(values)})")
+            conditions.append(f"turn IN (SELECT turn FROM verdicts WHERE {self._verdict(values)})")  # noqa: S608
         return " AND ".join(conditions), values
 
     def _verdict(self, values: dict[str, Any]) -> str:

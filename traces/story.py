@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.corpus import RunFolder
+from understudy.corpus.ledger import STATUSES
+from understudy.corpus.rows import example as example_of
+from understudy.corpus.sharing import Sharing
 from understudy.nouns import Call, Example, Seed
 
 
@@ -16,6 +20,8 @@ class Step:
 
     call: Call
     again: bool
+    shared: bool = False
+    """Made already, for an earlier draft or earlier in this one, and charged for there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,27 @@ def story(corpus: Path, prefix: str) -> Story:
     """
     with RunFolder.read(corpus) as folder:
         example, row = folder.find(prefix)
-        seed = folder.seed_of(example)
-        calls = [call for key in example.calls if (call := folder.call(key))]
-    steps = tuple(
-        Step(call, place > 0 and call.agent == calls[place - 1].agent and len(call.messages) > 2)
-        for place, call in enumerate(calls)
-    )
-    return Story(seed, example, steps, int(row["sm_tokens"]))
+        return _told(folder, Sharing(folder), example, int(row["sm_tokens"]))
+
+
+def stories(folder: RunFolder, status: str | None = None) -> Iterator[Story]:
+    """The stories of all examples, or of those of one status; one at a time is in memory."""
+    sharing = Sharing(folder)
+    for one in (status,) if status else STATUSES:
+        for row in folder.rows(one):
+            yield _told(folder, sharing, example_of(row), int(row["sm_tokens"]))
+
+
+def _told(folder: RunFolder, sharing: Sharing, example: Example, tokens: int) -> Story:
+    calls = [call for key in example.calls if (call := folder.call(key))]
+    taken = set(sharing.earlier(example)) if tokens < sum(map(_paid, calls)) else set()
+    steps: list[Step] = []
+    for call in calls:
+        again = bool(steps) and call.agent == steps[-1].call.agent and len(call.messages) > 2
+        steps.append(Step(call, again, call.key in taken))
+        taken.add(call.key)
+    return Story(folder.seed_of(example), example, tuple(steps), tokens)
+
+
+def _paid(call: Call) -> int:
+    return 0 if call.reused else call.usage["prompt"] + call.usage["completion"]

@@ -24,11 +24,12 @@ import platformdirs
 import pyarrow as pa
 
 from understudy.corpus import RunFolder
+from understudy.corpus.rows import CALL
 from understudy.nouns import address
 from understudy.traces.filters import Filter
 
 EVERYTHING = Filter()
-VERSION = "1"
+VERSION = "2"
 """Of what the snapshot holds; another one is made anew."""
 MEMORY = "512MB"
 _BATCH = 4096
@@ -43,7 +44,7 @@ CREATE TABLE names(kind VARCHAR, value VARCHAR, PRIMARY KEY(kind, value));
 CREATE TABLE personas(id VARCHAR PRIMARY KEY, text VARCHAR);
 CREATE TABLE calls(
     turn BIGINT, agent VARCHAR, sm VARCHAR, prompt BIGINT, cached BIGINT, completion BIGINT, seconds DOUBLE,
-    error VARCHAR, reused BOOLEAN);
+    error VARCHAR, reused BOOLEAN, asked_at DOUBLE);
 """
 # The stages of a draft in the graph's order. What is not a step of the path (the gate, the rules) follows from its end.
 _FRESH = """
@@ -70,15 +71,16 @@ SELECT *,
         CASE WHEN status = 'duplicate' OR answered OR list_contains(families, 'answer') THEN 'gate' END,
         CASE WHEN list_contains(families, 'answer') THEN 'answer' END,
         CASE WHEN list_contains(families, 'refine') THEN 'refine' END,
-        CASE WHEN answered AND (status IN ('accepted', 'rejected') OR list_contains(families, 'judge')) THEN 'verify' END,
+        CASE WHEN answered AND (status <> 'failed' OR list_contains(families, 'judge')) AND status <> 'duplicate'
+            THEN 'verify' END,
         CASE WHEN list_contains(families, 'judge') THEN 'judge' END,
         status
     ], lambda stage: stage IS NOT NULL), '>') AS stages
 FROM read
 """
 _DRAFTS = """
-INSERT INTO drafts SELECT turn, id, status, reason, seed, source, kind, draw, persona, skill, leaf, path, stages, tokens,
-    right(string_split(rtrim(asked[-1]), chr(10) || chr(10))[-1], 240),
+INSERT INTO drafts SELECT turn, id, status, reason, seed, source, kind, draw, persona, skill, leaf, path, stages,
+    tokens, right(string_split(rtrim(asked[-1]), chr(10) || chr(10))[-1], 240),
     len(string_split_regex(trim(array_to_string(said, ' ')), '\\s+'))
 FROM fresh ORDER BY turn
 """
@@ -102,9 +104,10 @@ INSERT OR IGNORE INTO personas SELECT persona, any_value(persona_text) FROM fres
 # A call that several drafts share is the first one's, which paid for it.
 _CALLS = """
 INSERT INTO calls SELECT o.turn, c.agent, c.sm, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.seconds,
-    c.error, coalesce(c.reused, false)
+    c.error, coalesce(c.reused, false), c."at"
 FROM (SELECT key, min(turn) AS turn FROM (SELECT turn, unnest(calls) AS key FROM fresh) GROUP BY key) o
-JOIN read_parquet($files, union_by_name = true) c ON c.key = o.key ORDER BY o.turn
+JOIN (SELECT * FROM said UNION ALL BY NAME SELECT * FROM read_parquet($files, union_by_name = true)) c ON c.key = o.key
+ORDER BY o.turn
 """
 _TEXTS = """
 SELECT turn, array_to_string(list_concat(coalesce(said, []), [persona_text, source, reason],
@@ -154,9 +157,11 @@ class Summary:
                 file.unlink()
             self._db = _duckdb(home / "drafts.duckdb")
             self._words = _sqlite(self._words_at)
-            self._db.execute(f"{_TABLES} CREATE TABLE made(version VARCHAR); INSERT INTO made VALUES ('{VERSION}')")
+            self._db.execute(f"{_TABLES} CREATE TABLE made(version VARCHAR)")
+            self._db.execute("INSERT INTO made VALUES (?)", [VERSION])
             self._words.executescript(
-                "CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2');"
+                "CREATE VIRTUAL TABLE words"
+                " USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2');"
                 "CREATE TABLE made(turns INTEGER NOT NULL); INSERT INTO made VALUES (0);"
             )
         (row,) = self.rows("SELECT coalesce(max(turn) + 1, 0) AS known FROM drafts")
@@ -174,7 +179,8 @@ class Summary:
         if last is None:
             return False
         with RunFolder.read(self.corpus) as folder:
-            return folder.ledger.next_turn() <= last[0] or folder.ledger.draft_id(last[0]) != last[1]
+            turn, id = last
+            return bool(folder.ledger.next_turn() <= turn or folder.ledger.draft_id(turn) != id)
 
     def close(self) -> None:
         """Close the files."""
@@ -221,6 +227,7 @@ class Summary:
             db.execute(_NAMES)
             db.execute(_PERSONAS)
             if traces:
+                db.register("said", CALL.empty_table())  # has the columns that files of earlier versions lack
                 db.execute(_CALLS, {"files": traces})
             db.commit()
         self._known = max(turns) + 1
@@ -274,7 +281,8 @@ def cache() -> Path:
 
 def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
     """A database of bounded memory that reads no other files than it is told to and loads no extension."""
-    settings = {"memory_limit": MEMORY, "threads": 2, "autoinstall_known_extensions": "false"}
+    settings: dict[str, str | bool | int | float | list[str]] = {"memory_limit": MEMORY, "threads": 2}
+    settings |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     return duckdb.connect(str(path), config=settings)
 
 

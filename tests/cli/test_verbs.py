@@ -41,7 +41,7 @@ def test_help_is_quick() -> None:
     listed = subprocess.run(
         [sys.executable, "-X", "importtime", str(COMMAND), "--help"], check=True, capture_output=True, text=True
     ).stderr
-    for heavy in ("torch", "langgraph", "pydantic", "numpy", "pyarrow", "transformers"):
+    for heavy in ("torch", "langgraph", "pydantic", "numpy", "pyarrow", "transformers", "opentelemetry"):
         assert f" {heavy}\n" not in listed
 
 

@@ -218,6 +218,9 @@ async def test_a_trace_says_that_a_call_was_taken_over(project: Path):
         (key, *_) = next(iter(folder.examples())).calls
         call = folder.call(key)
         assert call is not None and call.reused and call.usage["prompt"] > 0
+    with RunFolder.read(project / "first") as folder:
+        before = folder.call(key)
+        assert before is not None and before.at == call.at  # when it was really asked
 
 
 @pytest.mark.parametrize("extended", ["seeds", "draws"])

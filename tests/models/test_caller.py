@@ -60,13 +60,16 @@ async def make(
 
 
 async def test_a_call_records_what_was_asked_and_what_came_back(journal: Journal):
-    made = await make(journal, Scripted(script=["Water flows downhill."]), parent="before")
+    before = time.time()
+    made = await make(journal, Scripted(script=["Water flows downhill."], delay_s=0.05), parent="before")
     assert (made.agent, made.model, made.messages) == ("instruct/why", "scripted", ASK)
     assert (made.reply, made.usage, made.error, made.parent) == (
         "Water flows downhill.", {"prompt": 8, "cached": 0, "completion": 4}, None, "before",
     )  # fmt: skip
     assert made.sampling == Sampling().model_dump() | {"seed": int(made.key[:16], 16)}
-    assert made.seconds >= 0
+    assert made.seconds >= 0.05
+    # When it was asked, not when it was answered; both are rounded.
+    assert made.at is not None and before - 0.001 <= made.at <= time.time() - made.seconds + 0.001
 
 
 async def test_a_truncated_reply_says_so(journal: Journal):
@@ -93,6 +96,15 @@ async def test_what_determines_a_reply_is_in_its_key(journal: Journal, changes: 
 @pytest.mark.parametrize("changes", [{"agent": "instruct/how"}, {"parent": "before"}], ids=["agent", "parent"])
 async def test_what_does_not_determine_a_reply_is_not_in_its_key(journal: Journal, changes: dict[str, Any]):
     assert (await make(journal, **changes)).key == (await make(journal)).key
+
+
+async def test_a_call_keeps_the_time_at_which_it_was_asked(journal: Journal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time, "time", lambda: 1_000.0)
+    first = await make(journal)
+    monkeypatch.setattr(time, "time", lambda: 2_000.0)
+    again, other = await make(journal), await make(journal, sample=(1, 0))
+    assert (first.at, again.at, other.at) == (1_000.0, 1_000.0, 2_000.0)
+    assert first.key == again.key
 
 
 async def test_a_constraint_that_the_engine_cannot_hold_is_dropped_from_request_and_key(journal: Journal):

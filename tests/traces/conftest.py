@@ -1,14 +1,16 @@
-"""Corpora that are written by hand, so that what a page shows can be counted, and what it must not run is there."""
+"""Stories and corpora that are written by hand, so that what a page shows can be counted, and what it must not run is there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from understudy.corpus import RunFolder
 from understudy.nouns import Call, Example, Persona, Seed, Verdict, Version
 from understudy.recipe_file import load_recipe
+from understudy.traces.story import Step, Story
 
 ATTACKS = ("<script>document.title='run'</script>", '"><img src=x onerror="document.title=\'run\'">', "'-alert(1)-'")
 
@@ -29,6 +31,7 @@ def drawn(
         f"call:{seed.id}:{draw}", agent, "model", ({"role": "user", "content": asked},),
         {"temperature": 0.5, "top_p": 0.9, "max_tokens": 20, "seed": 7, "repetition_penalty": 1.1}, said,
         {"prompt": 30, "cached": 10, "completion": 12}, 1.5, more.get("error"),  # type: ignore[arg-type]
+        at=more.get("at"),  # type: ignore[arg-type]
     )  # fmt: skip
     payload = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
     example = Example(
@@ -103,3 +106,52 @@ def hostile(tmp_path: Path) -> Iterator[Path]:
         )
         path = folder.path
     yield path
+
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def call() -> Make:
+    def make(key: str, agent: str = "instruct/why", **changes: Any) -> Call:
+        values: dict[str, Any] = {
+            "key": key, "agent": agent, "model": "tiny@0f1e", "reply": f"Reply {key}.", "seconds": 2.0,
+            "messages": ({"role": "system", "content": "Secret rules."}, {"role": "user", "content": f"Secret ask {key}."}),
+            "sampling": {"temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "repetition_penalty": 1.05, "seed": 5},
+            "usage": {"prompt": 100, "cached": 40, "completion": 20}, "at": 1_000.0,
+        }  # fmt: skip
+        return Call(**values | changes)
+
+    return make
+
+
+@pytest.fixture
+def tale() -> Make:
+    """A story of calls; those of one agent that follow one another with four messages are second tries."""
+
+    def make(*calls: Call, **changes: Any) -> Story:
+        seed = Seed.of("text", "Secret words of the seed.", "docs/a.md:3")
+        payload = {
+            "messages": [
+                {"role": "user", "content": "Secret question?"},
+                {"role": "assistant", "content": "Secret answer."},
+            ]
+        }
+        example = Example(
+            **{
+                "id": Example.address("chat", payload, seed.id, 0), "kind": "chat", "payload": payload,
+                "seed": seed.id, "draw": 0, "persona": Persona.of("A secret baker."), "parents": (),
+                "path": tuple(dict.fromkeys(call.agent for call in calls)), "calls": tuple(call.key for call in calls),
+                "scores": {}, "status": "accepted",
+                "verdicts": (
+                    Verdict("rule/length", True, 0.75, "secret evidence"), Verdict("judge/clear", False, None, None),
+                ),
+            } | changes
+        )  # fmt: skip
+        steps = tuple(
+            Step(one, place > 0 and one.agent == calls[place - 1].agent and len(one.messages) > 2)
+            for place, one in enumerate(calls)
+        )
+        return Story(seed, example, steps, 240)
+
+    return make

@@ -185,3 +185,34 @@ def test_a_second_viewer_of_the_same_corpus_has_summaries_of_its_own(tmp_path: P
         command = [sys.executable, "-c", program, str(corpus), str(tmp_path / "home")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_speed_is_told_for_minutes_in_which_something_was_asked(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    with by_hand.written(tmp_path, SEEDS) as folder:
+        times = (60.0, 119.0, 120.0, 90_000.0, None)
+        by_hand.add(folder, [by_hand.drawn(SEEDS[n % 3], n, f"fruit {n}", at=at) for n, at in enumerate(times)])
+        with closing(read(folder.path, tmp_path / "home")) as summary:
+            assert tables.speeds(summary) == [84.0, 42.0, 42.0]
+    assert [len(tables.speeds(one)) for one in (Long(1), Long(120), Long(121), Long(1000))] == [1, 120, 61, 112]
+
+
+class Long:
+    """Summaries of a run of so many minutes."""
+
+    def __init__(self, minutes: int) -> None:
+        self.minutes = minutes
+
+    def rows(self, select: str) -> list[dict[str, int]]:
+        return [{"tokens": 1}] * self.minutes
+
+
+def test_segments_of_earlier_versions_lack_columns(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    import pyarrow.parquet as pq
+
+    with by_hand.written(tmp_path, SEEDS) as folder:
+        by_hand.add(folder, [by_hand.drawn(SEEDS[0], 0, "one")])
+        (segment,) = (folder.path / "traces").glob("*.parquet")
+        pq.write_table(pq.read_table(segment).drop_columns(["at", "reused"]), segment)
+        with closing(read(folder.path, tmp_path / "home")) as summary:
+            (row,) = tables.agents(summary)
+            assert (row["calls"], row["reused"], row["tokens"]) == (1, 0, 42) and tables.speeds(summary) == []

@@ -214,7 +214,7 @@ def test_what_a_run_adds_shows_up(tmp_path: Path, by_hand: SimpleNamespace) -> N
         for browser in opened(folder.path):
             by_hand.add(folder, [by_hand.drawn(seed, 1, "two")])
             page = browser.get("/").text
-            assert "1 of 2 drafts have been read so far" in page or "from 2 drafts" in page
+            assert "1 of 2 drafts of corpus have been read so far" in page or "from 2 drafts" in page
             for _ in range(300):
                 if "from 2 drafts" in (page := browser.get("/").text):
                     break

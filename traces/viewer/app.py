@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp
 from understudy.corpus import RunFolder
 from understudy.corpus.accounting import spent
 from understudy.errors import UnderstudyError, UserError
+from understudy.nouns import Version
 from understudy.recipe import OpenAISM, SMSpec
 from understudy.traces.compare import compare
 from understudy.traces.filters import Filter
@@ -49,11 +49,18 @@ class Viewer:
     """Why the summaries could not be brought up to date."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def summaries(self) -> tuple[Summary, ...]:
+        """Of the corpus, and of the second one if there is one."""
+        return (self.summary, self.beside) if self.beside else (self.summary,)
+
     def watch(self) -> None:
         """Bring the summaries up to date until the viewer ends."""
-        self.summary.rows("SELECT 1 FROM chosen LIMIT 1", Filter(words="a"))  # the first search loads what searches need
+        self.summary.rows(
+            "SELECT 1 FROM chosen LIMIT 1", Filter(words="a")
+        )  # the first search loads what searches need
         while not self._stop.is_set():
-            for summary in filter(None, (self.summary, self.beside)):
+            for summary in self.summaries:
                 try:
                     summary.catch_up()
                     self.trouble = None
@@ -88,9 +95,8 @@ def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -
         finally:
             viewer.stop()
             watching.join()
-            viewer.summary.close()
-            if viewer.beside:
-                viewer.beside.close()
+            for summary in viewer.summaries:
+                summary.close()
 
     def page(template: str, make: Callable[[Viewer, Request], dict[str, Any]]) -> Callable[..., Response]:
         def answer(request: Request, missing: Exception | None = None) -> Response:
@@ -98,7 +104,7 @@ def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -
                 told = {
                     "name": folder.recipe.name,
                     "folder": viewer.corpus.name,
-                    "progress": viewer.summary.progress(),
+                    "unread": [(one.corpus.name, now) for one in viewer.summaries if not (now := one.progress()).whole],
                     "trouble": viewer.trouble,
                     "compares": viewer.beside is not None,
                 }
@@ -147,7 +153,7 @@ def run(viewer: Viewer, request: Request) -> dict[str, Any]:
     }
     return {
         "recipe": recipe, "counts": counts, "seeds": seeds, "used": used, "waiting": waiting,
-        "reasons": tables.reasons(viewer.summary), "flows": traces, "at": time.time(),
+        "reasons": tables.reasons(viewer.summary), "flows": traces, "speeds": tables.speeds(viewer.summary),
     }  # fmt: skip
 
 
@@ -202,19 +208,16 @@ def _address(engine: SMSpec | None) -> str:
     return engine.served[0].base_url if isinstance(engine, OpenAISM) else "http://localhost:8000/v1"
 
 
-def _changes(versions: Any) -> list[dict[str, Any]]:
+def _changes(versions: Sequence[Version]) -> list[dict[str, Any]]:
     """Each version with what changed since the one that it was made from: the last that was kept."""
     out: list[dict[str, Any]] = []
-    kept = None
+    kept: Version | None = None
     for version in versions:
-        changed = kept is not None and version.round > 0
-        out.append(
-            {
-                "version": version,
-                "instruction": diffs.words(kept.instruction, version.instruction) if changed else None,
-                "answer": diffs.words(kept.answer, version.answer) if changed else None,
-            }
-        )
+        told: dict[str, Any] = {"version": version, "instruction": None, "answer": None}
+        if kept is not None and version.round > 0:
+            told["instruction"] = diffs.words(kept.instruction, version.instruction)
+            told["answer"] = diffs.words(kept.answer, version.answer)
+        out.append(told)
         if kept is None or version.outcome.startswith("kept"):
             kept = version
     return out

@@ -85,7 +85,8 @@ def chart(stages: list[Stage], ways: Counter[tuple[str, str]]) -> Chart:
             top = y + 18 + deepest[one]
             deepest[one] += deep + 2
             outline = (
-                f"M{at:.1f},{y:.1f} C{at:.1f},{top + deep:.1f} {at:.1f},{top + deep:.1f} {at + thick + 30:.1f},{top + deep:.1f} "
+                f"M{at:.1f},{y:.1f} "
+                f"C{at:.1f},{top + deep:.1f} {at:.1f},{top + deep:.1f} {at + thick + 30:.1f},{top + deep:.1f} "
                 f"L{out:.1f},{top + deep:.1f} L{out:.1f},{top:.1f} L{at + thick + 30:.1f},{top:.1f} "
                 f"C{at + thick:.1f},{top:.1f} {at + thick:.1f},{top:.1f} {at + thick:.1f},{y:.1f} Z"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from understudy.traces.filters import STAGES, Filter
@@ -127,7 +128,7 @@ def stages(summary: Summary, chosen: Filter) -> tuple[list[Stage], Counter[tuple
     lost: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for row in summary.rows("SELECT stages, reason, count(*) AS count FROM chosen GROUP BY 1, 2", chosen):
         steps = row["stages"].split(">")
-        for one, other in zip(steps, steps[1:], strict=False):
+        for one, other in pairwise(steps):
             ways[one, other] += row["count"]
         through.update(dict.fromkeys(steps, row["count"]))
         if steps[-1] != "accepted":
@@ -199,3 +200,21 @@ def yields(summary: Summary, by: str, chosen: Filter = EVERYTHING) -> Rows:
         " FROM chosen GROUP BY 1 ORDER BY tokens DESC, name",
         chosen,
     )
+
+
+BARS = 120
+
+
+def speeds(summary: Summary) -> list[float]:
+    """SM tokens per minute while the SM was asked, from the first minute to the last, at most 120 figures.
+
+    Minutes in which nothing was asked, between two sittings say, are left out. Journals of earlier versions do not say
+    when a call was made.
+    """
+    rows = summary.rows(
+        "SELECT sum(prompt + completion) AS tokens FROM calls WHERE asked_at IS NOT NULL AND NOT reused"
+        " GROUP BY floor(asked_at / 60) ORDER BY floor(asked_at / 60)"
+    )
+    each = -(-len(rows) // BARS) or 1
+    together = [rows[place : place + each] for place in range(0, len(rows), each)]
+    return [float(sum(row["tokens"] for row in some)) / len(some) for some in together]
