@@ -16,7 +16,7 @@ import threading
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import numpy as np
@@ -25,6 +25,8 @@ import pyarrow as pa
 
 from understudy.corpus import RunFolder
 from understudy.corpus.rows import CALL
+from understudy.corpus.storage import acquire
+from understudy.errors import RunFolderError
 from understudy.nouns import address
 from understudy.traces.filters import Filter
 
@@ -139,14 +141,15 @@ class Summary:
         self._private: Path | None = None
         self._found: tuple[tuple[str, int], np.ndarray[Any, np.dtype[np.int64]]] | None = None
         home = home or cache() / "views" / address("view", str(self.corpus))[:16]
+        home.mkdir(parents=True, exist_ok=True)
         try:
-            self._open(home)
-        except duckdb.IOException:  # another viewer has it open
-            self._private = Path(tempfile.mkdtemp(prefix="understudy-view-"))
-            self._open(self._private)
+            self._lock: IO[str] | None = acquire(home / "view.lock")
+        except RunFolderError:  # another viewer has them: they are made once more, for this one alone
+            self._lock = None
+            home = self._private = Path(tempfile.mkdtemp(prefix="understudy-view-"))
+        self._open(home)
 
     def _open(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
         self._words_at = home / "words.db"
         self._db = _duckdb(home / "drafts.duckdb")
         self._words = _sqlite(self._words_at)
@@ -154,7 +157,8 @@ class Summary:
             self._db.close()
             self._words.close()
             for file in home.iterdir():
-                file.unlink()
+                if file.suffix != ".lock":
+                    file.unlink()
             self._db = _duckdb(home / "drafts.duckdb")
             self._words = _sqlite(self._words_at)
             self._db.execute(f"{_TABLES} CREATE TABLE made(version VARCHAR)")
@@ -186,6 +190,8 @@ class Summary:
         """Close the files."""
         self._db.close()
         self._words.close()
+        if self._lock:
+            self._lock.close()
         if self._private:
             shutil.rmtree(self._private, ignore_errors=True)
 

@@ -109,8 +109,11 @@ def test_keys_and_pointer_lead_from_view_to_view(viewer: Callable[..., str], bro
     page.select_option("select[name=status]", "rejected")
     page.wait_for_url("**status=rejected**")
     assert page.locator("tbody tr").count() == 1
+    assert page.url.endswith("/examples?status=rejected")
     page.click("a.chip.clear")
+    page.wait_for_url("**/examples")
     page.click("tbody tr:first-child a.id")
+    page.wait_for_url("**/examples/*")
     first = page.url
     page.keyboard.press("j")
     page.wait_for_url(lambda url: url != first)
@@ -143,6 +146,7 @@ def test_the_way_of_a_call_can_be_copied(viewer: Callable[..., str], browser: An
     all_read(page, root)
     page.goto(f"{root}/examples")
     page.click("tbody tr:first-child a.id")
+    page.wait_for_url("**/examples/*")
     page.click("details.again summary")
     page.click("[data-copy=curl-1]")
     page.wait_for_selector("text=copied")

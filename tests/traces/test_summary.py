@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -171,20 +173,20 @@ def test_a_snapshot_that_a_crash_left_half_made_is_made_anew(tmp_path: Path, by_
 
 
 def test_a_second_viewer_of_the_same_corpus_has_summaries_of_its_own(tmp_path: Path, by_hand: SimpleNamespace) -> None:
-    import subprocess
-    import sys
-
+    program = (
+        "import sys; from pathlib import Path; from understudy.traces.summary import Summary\n"
+        "s = Summary(Path(sys.argv[1]), Path(sys.argv[2])); s.catch_up(); print(s.progress().known); s.close()"
+    )
     with by_hand.written(tmp_path, SEEDS) as folder:
         by_hand.add(folder, [by_hand.drawn(SEEDS[0], 0, "one")])
         corpus = folder.path
-    with closing(read(corpus, tmp_path / "home")):
-        program = (
-            "import sys; from pathlib import Path; from understudy.traces.summary import Summary\n"
-            "s = Summary(Path(sys.argv[1]), Path(sys.argv[2])); s.catch_up(); print(s.progress().known); s.close()"
-        )
-        command = [sys.executable, "-c", program, str(corpus), str(tmp_path / "home")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
+        with closing(read(corpus, tmp_path / "home")) as summary, closing(read(corpus, tmp_path / "home")) as other:
+            command = [sys.executable, "-c", program, str(corpus), str(tmp_path / "home")]
+            assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
+            by_hand.add(folder, [by_hand.drawn(SEEDS[1], 0, "two")])
+            for one in (other, summary, other):
+                one.catch_up()
+            assert count(summary) == count(other) == 2 and count(summary, words="two") == 1
 
 
 def test_speed_is_told_for_minutes_in_which_something_was_asked(tmp_path: Path, by_hand: SimpleNamespace) -> None:

@@ -7,7 +7,7 @@ const keys = {
   u: () => follow('a[rel="up"]'),
   g: () => follow('nav a[href="/graph"]'),
   e: () => follow('nav a[href="/examples"]'),
-  "/": () => document.querySelector("[data-search]")?.focus() ?? follow('nav a[href="/examples"]'),
+  "/": () => (document.querySelector("[data-search]") ?? document.querySelector('nav a[href="/examples"]')).focus(),
 };
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea");
@@ -23,7 +23,10 @@ document.addEventListener("click", async (event) => {
   button.textContent = "copied";
 });
 
-// A filter takes effect when it is chosen.
+// A filter takes effect when it is chosen; the address says only what was.
+document.querySelector(".filters")?.addEventListener("formdata", (event) => {
+  for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+});
 document.querySelector(".filters")?.addEventListener("change", (event) => {
   if (event.target.matches("select")) event.currentTarget.requestSubmit();
 });
