@@ -356,7 +356,7 @@ def tables(folder: Path, files: Iterable[File], schema: pa.Schema, least: int) -
     for file in files:
         with _opened(folder / file.name) as parquet:
             for group in range(parquet.num_row_groups):
-                waiting.append(parquet.read_row_group(group, use_threads=False))
+                waiting.append(parquet.read_row_group(group, columns=schema.names, use_threads=False))
                 if sum(len(table) for table in waiting) >= least:
                     yield _joined(waiting, schema)
                     waiting = []
