@@ -33,8 +33,9 @@ class Even(Generic[T]):
 
     def items(self) -> list[T]:
         """As they came if all are here, and else in an order that does not depend on how they came."""
-        place = 1 if self.seen <= self._most else 0
-        return [entry[2] for entry in sorted(self._heap, key=lambda entry: entry[place])]
+        if self.seen <= self._most:
+            return [item for _, _, item in sorted(self._heap, key=lambda entry: entry[1])]
+        return [item for _, _, item in sorted(self._heap, key=lambda entry: entry[0])]
 
 
 class Fewest(Generic[T]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from understudy.evals.interval import difference
 from understudy.corpus.sample import SAMPLE, Fewest
+from understudy.evals.interval import difference
 
 _LISTED = 20
 
@@ -56,7 +56,7 @@ class Shares:
             )
             scale = lost / self._drafted
             largest = {key: found[key] for key in ("value", "change")} | {
-                "low": low * scale, "high": high * scale, "clear": low > 0 or high < 0,
+                "low": low * scale, "high": high * scale, "excludes_zero": low > 0 or high < 0,
             }  # fmt: skip
         return {
             "n": self._drafted, "accepted": self._accepted, "different": len(values), "sampled": self._values.dropped,

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from understudy.evals.rules import words
 from understudy.corpus.sample import SAMPLE, Even
+from understudy.evals.rules import words
 from understudy.models import Embedder
 from understudy.models.embedder import Matrix
 

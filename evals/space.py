@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from understudy.evals.diversity import vendi
 from understudy.corpus.sample import SAMPLE, Even
+from understudy.evals.diversity import vendi
 from understudy.models.embedder import Matrix
 
 COLUMNS = ["stage", "example", "text", "embedding"]
@@ -53,9 +53,7 @@ class Space:
         matrix = None
         if same and vectors[0]:
             matrix = np.frombuffer(b"".join(vectors), np.float32).reshape(len(vectors), -1)  # type: ignore[arg-type]
-        return cls(
-            admitted, sample.seen, tuple(id for id, *_ in chosen), tuple(text for _, text, _ in chosen), matrix
-        )
+        return cls(admitted, sample.seen, tuple(id for id, *_ in chosen), tuple(text for _, text, _ in chosen), matrix)
 
     def figures(self) -> dict[str, Any] | None:
         """The Vendi score (Friedman and Dieng, arXiv 2210.02410) of the sample, and its share of the sample's size.

@@ -66,7 +66,7 @@ def figures(
         against: benchmarks that the accepted rows are compared with.
     """
     space = Space.of(folder.index(COLUMNS))
-    found = _Found({id: ("", "") for id in space.ids})
+    found = _Found(dict.fromkeys(space.ids, ("", "")))
     for status in _STATUSES:
         columns = [*_READ, "messages"] if status == "accepted" else _READ
         for row in folder.rows(status, columns=columns):

@@ -19,6 +19,7 @@ _LINE = 20
 _CHARS = 26  # of a label of bars, before it is cut
 _TALLEST = 420.0
 _THIN = 0.75
+_GAP, _LABEL = 6.0, 15.0
 _Node = tuple[int, str]
 _Flow = tuple[int, str, str, str]  # column, source, target, tone
 
@@ -72,7 +73,7 @@ class Link:
 
 def bars(rows: Sequence[Bar], title: str, desc: str = "", most: float | None = None) -> Markup:
     """Horizontal bars, one line each; `most` is the value of a full line, the largest without."""
-    left, right, width = 170.0, 60.0, 460.0
+    left, right, width = 184.0, 62.0, 460.0
     room = width - left - right
     full = most or max((row.high or row.value for row in rows), default=0.0) or 1.0
     parts = []
@@ -103,7 +104,7 @@ def histogram(bins: Sequence[Bin], title: str, desc: str = "", unit: str = "") -
     most = max((one.count for one in bins), default=0) or 1
     room = height - top - foot
     step = (width - 2) / max(1, len(bins))
-    parts = [Markup('<text x="0" y="10" class="value">{}</text>').format(f"{most:,}")]
+    parts = [Markup('<text x="0" y="10" class="value">{}</text>').format(f"at most {most:,}")]
     for place, one in enumerate(bins):
         tall = room * one.count / most
         said = one.start if one.start == one.end else f"{one.start}–{one.end}"
@@ -141,7 +142,9 @@ def scatter(points: Iterable[Point], title: str, desc: str = "") -> Markup:
     return _svg(side, side, title, desc, parts, "scatter")
 
 
-def sankey(links: Sequence[Link], columns: Sequence[str], title: str, desc: str = "", ends: Sequence[str] = ()) -> Markup:
+def sankey(
+    links: Sequence[Link], columns: Sequence[str], title: str, desc: str = "", ends: Sequence[str] = ()
+) -> Markup:
     """Streams between columns of nodes, as wide as their values; each node is as tall as what flows through it.
 
     Args:
@@ -151,7 +154,7 @@ def sankey(links: Sequence[Link], columns: Sequence[str], title: str, desc: str 
         desc: the same in a sentence, for who cannot see it.
         ends: nodes of the last column in the order in which they are wanted; others follow by size.
     """
-    width, label, head, bar = 1080.0, 190.0, 26.0, 10.0
+    width, label, head, bar = 1080.0, 215.0, 26.0, 10.0
     flows: dict[_Flow, float] = defaultdict(float)
     for link in links:
         flows[link.column, link.source, link.target, link.tone] += link.value
@@ -167,13 +170,15 @@ def sankey(links: Sequence[Link], columns: Sequence[str], title: str, desc: str 
     for column in range(last, -1, -1):
         names = [name for place, name in heights if place == column]
         names.sort(key=lambda name: _rank(column, name, last, ends, flows, order, heights))
-        y = head
+        y, above = head, 0.0
         for place, name in enumerate(names):
             order[column, name] = place
             tall = heights[column, name] * scale
+            # Labels stand beside the middles of their nodes, a line apart at least.
+            y += max(_GAP, _LABEL - (above + tall) / 2) if place else 0.0
             tops[column, name] = y
-            y += tall + max(6.0, 15.0 - tall)
-        tallest = max(tallest, y)
+            y, above = y + tall, tall
+        tallest = max(tallest, y + _GAP)
     step = (width - label - bar) / max(1, last)
     parts = [
         Markup('<text x="{:.0f}" y="12" class="head">{}</text>').format(place * step, heading)

@@ -42,7 +42,7 @@ def last_step(row: Mapping[str, Any]) -> str:
         return "gate"
     if not row["path"]:
         return "none"
-    family = row["path"][-1].split("/")[0]
+    family = str(row["path"][-1]).split("/")[0]
     return _STEPS.get(family, family)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from understudy.traces import charts
 from understudy.traces.journeys import STOPS
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SKILLS, _OUTCOMES, _ROWS, _GROUPS, _BARS = 16, 10, 40, 8, 12
+_SKILLS, _OUTCOMES, _ROWS, _GROUPS, _BARS = 16, 10, 40, 8, 16
+# Fewer duplicates than this are no histogram.
+_DRAWN = 5
 _TONES = {"accepted": "good", "rejected": "bad", "duplicate": "twin", "failed": "fail"}
 
 
@@ -78,8 +81,13 @@ def page(about: Mapping[str, Any], told: Mapping[str, Any], places: Sequence[Pla
         lost=lost.most_common(),
         flow=journeys_chart(told["journeys"]),
         skills=_rates(told["shares"]["skill"]),
+        agents=_spent(told["shares"]["agent"]),
         lengths={name: _lengths(name, found) for name, found in told["lengths"].items() if found},
-        near={name: _similarities(name, bins) for name, bins in told["near-duplicates"]["similarity"].items()},
+        near={
+            name: _similarities(name, bins)
+            for name, bins in told["near-duplicates"]["similarity"].items()
+            if sum(one["count"] for one in bins) >= _DRAWN
+        },
         openings=_openings(told["templates"]),
         alone=_alone(told["agreement"]["verifiers"]),
         map=charts.scatter(points, "Map of the accepted examples", "Neighbours mean similar things.") if points else "",
@@ -93,6 +101,7 @@ def links(journeys: Iterable[Mapping[str, Any]]) -> list[charts.Link]:
     journeys = list(journeys)
     skills = _common(((one["skill"], one["drafts"]) for one in journeys), _SKILLS)
     ends = _common(((one["outcome"], one["drafts"]) for one in journeys), _OUTCOMES)
+    split = {end.split(":")[0] for end in ends}
     out = []
     for one in journeys:
         status = one["outcome"].split(":")[0]
@@ -100,10 +109,10 @@ def links(journeys: Iterable[Mapping[str, Any]]) -> list[charts.Link]:
         if stops[1] not in skills:
             stops[1] = "other skills"
         if stops[3] not in ends:
-            stops[3] = f"{status}: other reasons"
+            stops[3] = f"{status}: other reasons" if status in split else status
         out += [
             charts.Link(column, source, target, one["drafts"], _TONES[status])
-            for column, (source, target) in enumerate(zip(stops, stops[1:], strict=False))
+            for column, (source, target) in enumerate(pairwise(stops))
         ]
     return out
 
@@ -133,7 +142,9 @@ def _common(pairs: Iterable[tuple[str, int]], most: int) -> set[str]:
 
 
 def _rates(shares: Sequence[Mapping[str, Any]]) -> Markup | str:
-    drawn = sorted((one for one in shares if one["drafts"]), key=lambda one: (-one["rate"], -one["drafts"], one["name"]))
+    drawn = sorted(
+        (one for one in shares if one["drafts"]), key=lambda one: (-one["rate"], -one["drafts"], one["name"])
+    )
     rows = [
         charts.Bar(
             one["name"], one["rate"], f"{one['rate']:.0%}", one["low"], one["high"], "good",
@@ -145,10 +156,18 @@ def _rates(shares: Sequence[Mapping[str, Any]]) -> Markup | str:
     return charts.bars(rows, "Share of drafts accepted, by skill", most=1.0) if rows else ""
 
 
+def _spent(agents: Sequence[Mapping[str, Any]]) -> Markup | str:
+    drawn = [one for one in agents if one["tokens"]][:_BARS]
+    rows = [charts.Bar(one["name"], one["tokens"], _count(one["tokens"])) for one in drawn]
+    return charts.bars(rows, "SM tokens by agent") if rows else ""
+
+
 def _lengths(name: str, found: Mapping[str, Any]) -> Markup:
     bins = [charts.Bin(f"{one['from']:,}", f"{one['to']:,}", one["count"]) for one in found["histogram"]]
     what = name.removesuffix("-words")
-    return charts.histogram(bins, f"Words in each {what}", f"Of {found['n']:,}; half have {_median(found)} or less.", "words")
+    return charts.histogram(
+        bins, f"Words in each {what}", f"Of {found['n']:,}; half have {_median(found)} or less.", "words"
+    )
 
 
 def _median(found: Mapping[str, Any]) -> str:
