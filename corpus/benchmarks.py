@@ -44,7 +44,7 @@ def items(path: Path, columns: Sequence[str] = ()) -> Iterator[Item]:
     for file in _files(path):
         name = file.relative_to(path.parent).as_posix()
         for item in _paragraphs(file, name) if file.suffix.lower() in _TEXT else _rows(file, name, columns):
-            found = True
+            found = found or any(item.texts)
             yield item
     if not found:
         raise UserError(
@@ -90,7 +90,7 @@ def _rows(file: Path, name: str, columns: Sequence[str]) -> Iterator[Item]:
                 expected=f"one of: {', '.join(map(str, row))}", remedy="check --column",
             )  # fmt: skip
         texts = tuple(text for column in (known or row) for text in _texts(row[column]))
-        if columns and not texts and any(row[column] not in (None, "", []) for column in known):
+        if not texts and any(isinstance(row[column], int | float) for column in known):
             raise SeedError(
                 f"column {' and '.join(f'`{column}`' for column in known)} holds no text", where=f"{file}:{place}",
                 expected="text, or lists or records of texts", remedy="check --column",

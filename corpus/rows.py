@@ -116,6 +116,8 @@ CALL = pa.schema(
     ]
 )
 _KEPT_GROUPS = 8
+# So many rows are turned into Python objects at once.
+_BATCH = 1024
 
 
 def write(folder: Path, name: str, shard: int, table: pa.Table) -> File:
@@ -346,7 +348,7 @@ def read(folder: Path, files: Sequence[File], columns: list[str] | None = None) 
     """The rows of committed files, a batch at a time."""
     for file in files:
         with _opened(folder / file.name) as parquet:
-            for batch in parquet.iter_batches(columns=columns):
+            for batch in parquet.iter_batches(_BATCH, columns=columns):
                 yield from batch.to_pylist()
 
 

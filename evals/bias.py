@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Set
 from typing import Any
 
 from understudy.corpus.sample import SAMPLE, Fewest
 from understudy.evals.interval import difference
+from understudy.nouns import address
 
 _LISTED = 20
 
@@ -15,20 +16,24 @@ class Shares:
     """One attribute of drafts: how often each value was drafted and accepted.
 
     Of more than 2000 different values, those 2000 with the smallest hashes are kept, with exact counts.
+
+    Args:
+        number: the hash of a value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: Callable[[str], int] = lambda value: int(address(value), 16)) -> None:
+        self._number = number
         self._values: Fewest[list[int]] = Fewest(SAMPLE)
         self._drafted = self._accepted = 0
 
-    def add(self, value: str | None, number: int, accepted: bool) -> None:
-        """Take in a draft; None where the value is not known, which is left out. `number` is the value's hash."""
+    def add(self, value: str | None, accepted: bool) -> None:
+        """Take in a draft; None where the value is not known, which is left out."""
         if value is None:
             return
         self._drafted += 1
         self._accepted += accepted
         counts = self._values.kept.get(value)
-        if counts is None and self._values.admits(value, number):
+        if counts is None and self._values.admits(value, self._number(value)):
             counts = self._values.kept[value] = [0, 0]
         if counts is not None:
             counts[0] += 1
@@ -49,7 +54,7 @@ class Shares:
         lost = self._drafted - self._accepted
         largest = None
         if self._accepted and lost and len(values) > 1:
-            found = max(values, key=lambda one: (abs(one["change"]), -one["drafted"]))
+            found = max(values, key=lambda one: round(abs(one["change"]), 12))  # of equals, the most drafted
             confidence = 1 - 0.05 / len(values)
             low, high = difference(
                 found["accepted"], self._accepted, found["drafted"] - found["accepted"], lost, confidence
@@ -87,9 +92,8 @@ class Gendered:
     def __init__(self) -> None:
         self._counts = {"feminine": 0, "masculine": 0, "both": 0, "neither": 0}
 
-    def add(self, said: Iterable[str]) -> None:
-        """Take in the words of a text, in lower case."""
-        there = set(said)
+    def add(self, there: Set[str]) -> None:
+        """Take in the words that a text has, in lower case."""
         she, he = bool(there & _FEMININE), bool(there & _MASCULINE)
         self._counts["both" if she and he else "feminine" if she else "masculine" if he else "neither"] += 1
 

@@ -21,9 +21,9 @@ class Diversity:
         self._sample: Even[tuple[str, str]] = Even(SAMPLE)
         self._words = 0
 
-    def add(self, asked: str, said: str) -> None:
-        """Take in an example: what was asked first and said last."""
-        self._words += len(words(said))
+    def add(self, asked: str, said: str, count: int | None = None) -> None:
+        """Take in an example: what was asked first and said last, and the words of that if they are counted."""
+        self._words += len(words(said)) if count is None else count
         text = f"{asked}\0{said}".encode("utf-8", "surrogatepass")
         self._sample.add(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()), (asked, said))
 

@@ -18,7 +18,7 @@ from understudy.evals.diversity import vendi
 from understudy.models.embedder import Matrix
 
 COLUMNS = ["stage", "example", "text", "embedding"]
-MAPPED = 1000
+MAPPED = 500
 """Examples that are mapped: more would lie on top of one another."""
 
 
@@ -67,7 +67,7 @@ class Space:
         return {"n": n, "of": self.accepted, "dimensions": dimensions, "vendi": score, "share": score / n}
 
     def places(self) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-        """Ids of at most 1000 of the sample, and where they lie on a map, in 0..1, shape (ids, 2).
+        """Ids of at most 500 of the sample, and where they lie on a map, in 0..1, shape (ids, 2).
 
         t-SNE (van der Maaten and Hinton, 2008), as for maps of persona sets: distances mean something between
         neighbours only.

@@ -25,7 +25,7 @@ from understudy.evals.rules import words
 from understudy.evals.space import COLUMNS, Space
 from understudy.evals.templates import templates
 from understudy.models import Embedder
-from understudy.nouns import ATTRIBUTES, Status, address
+from understudy.nouns import ATTRIBUTES, Status
 from understudy.traces.costs import Share, Tally, drawn_persona, planned_skill
 from understudy.traces.journeys import Journeys
 
@@ -115,7 +115,12 @@ class _Found:
     agreement: Agreement = field(default_factory=Agreement)
     gendered: Gendered = field(default_factory=Gendered)
     bias: dict[str, Shares] = field(
-        default_factory=lambda: {name: Shares() for name in ("skill", "source", "seed", *ATTRIBUTES)}
+        default_factory=lambda: {
+            "skill": Shares(),
+            "source": Shares(),
+            "seed": Shares(lambda id: int(id, 16)),  # ids are hashes already
+            **{name: Shares() for name in ATTRIBUTES},
+        }
     )
 
     def add(self, row: dict[str, Any], against: Contamination | None) -> None:
@@ -130,21 +135,20 @@ class _Found:
             share.drafts = (share.drafts or 0) + 1
             setattr(share, row["status"], getattr(share, row["status"]) + 1)
         for name, value in _attributes(row):
-            # Seeds are told apart by their ids, which are hashes already.
-            self.bias[name].add(value, int(value, 16) if name == "seed" and value else _number(value), accepted)
+            self.bias[name].add(value, accepted)
         if accepted:
             self._read(row, against)
 
     def _read(self, row: dict[str, Any], against: Contamination | None) -> None:
         """What is looked at in accepted examples only: their text."""
         messages = [(message["role"], message["content"] or "") for message in row["messages"]]
-        self.diversity.add(messages[0][1], messages[-1][1])
-        asked = next((text for role, text in messages if role == "user"), None)
+        told = [words(text) for _, text in messages]
+        self.diversity.add(messages[0][1], messages[-1][1], len(told[-1]))
+        asked = next((len(said) for (role, _), said in zip(messages, told, strict=True) if role == "user"), None)
         if asked is not None:
-            self.asked.add(len(words(asked)))
-        answer = words(messages[-1][1])
-        self.said.add(len(answer))
-        self.gendered.add(word for _, text in messages for word in words(text))
+            self.asked.add(asked)
+        self.said.add(len(told[-1]))
+        self.gendered.add(set().union(*told))
         if row["id"] in self.groups:
             self.groups[row["id"]] = row["seed_kind"], planned_skill(row)
         if against is not None:
@@ -158,10 +162,6 @@ def _attributes(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     known = (row["persona"] or {}).get("attributes") or {}
     for name in ATTRIBUTES:
         yield name, known.get(name)
-
-
-def _number(value: str | None) -> int:
-    return int(address(value), 16)
 
 
 def _agents(found: Mapping[str, Share], books: Accounting) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def page(about: Mapping[str, Any], told: Mapping[str, Any], places: Sequence[Pla
     return environment.get_template("report.html").render(
         about=about,
         told=told,
-        lost=lost.most_common(),
+        lost=sorted(lost.items(), key=lambda item: (-item[1], item[0])),
         flow=journeys_chart(told["journeys"]),
         skills=_rates(told["shares"]["skill"]),
         agents=_spent(told["shares"]["agent"]),
