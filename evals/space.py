@@ -77,9 +77,11 @@ class Space:
         ids, vectors = self.ids[:MAPPED], self.vectors[:MAPPED]
         if len(ids) > 3:
             from sklearn.manifold import TSNE
+            from threadpoolctl import threadpool_limits
 
             near = min(30.0, (len(ids) - 1) / 3)
-            found = TSNE(perplexity=near, init="pca", random_state=0).fit_transform(vectors).astype(np.float64)
+            with threadpool_limits(1):  # with more threads the places differ from run to run, and it takes longer
+                found = TSNE(perplexity=near, init="pca", random_state=0).fit_transform(vectors).astype(np.float64)
         else:
             found = np.arange(2.0 * len(ids)).reshape(-1, 2)
         low, high = found.min(axis=0), found.max(axis=0)
