@@ -148,7 +148,8 @@ def sankey(
     """Streams between columns of nodes, as wide as their values; each node is as tall as what flows through it.
 
     Args:
-        links: streams with the same ends are put together, tone by tone.
+        links: streams with the same ends are put together, tone by tone; where tones lie side by side, the one that
+            comes first here is above.
         columns: a heading for each column of nodes.
         title: what it shows.
         desc: the same in a sentence, for who cannot see it.
@@ -257,10 +258,10 @@ def _stacked(
     flows: dict[_Flow, float], tops: dict[_Node, float], scale: float,
     node: Callable[[_Flow], _Node], far: Callable[[_Flow], int],
 ) -> dict[_Flow, float]:  # fmt: skip
-    """Where each stream touches its node, those of a node one below the other."""
+    """Where each stream touches its node, those of a node one below the other; of equals, the first first."""
     used: dict[_Node, float] = defaultdict(float)
     out = {}
-    for flow in sorted(flows, key=lambda flow: (flow[0], far(flow), flow[3])):
+    for flow in sorted(flows, key=lambda flow: (flow[0], far(flow))):
         out[flow] = tops[node(flow)] + used[node(flow)]
         used[node(flow)] += flows[flow] * scale
     return out

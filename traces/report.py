@@ -98,7 +98,8 @@ def page(about: Mapping[str, Any], told: Mapping[str, Any], places: Sequence[Pla
 
 def links(journeys: Iterable[Mapping[str, Any]]) -> list[charts.Link]:
     """Journeys as streams between their stops; what is rare among skills and outcomes is put together."""
-    journeys = list(journeys)
+    order = list(_TONES)
+    journeys = sorted(journeys, key=lambda one: order.index(one["outcome"].split(":")[0]))
     skills = _common(((one["skill"], one["drafts"]) for one in journeys), _SKILLS)
     ends = _common(((one["outcome"], one["drafts"]) for one in journeys), _OUTCOMES)
     split = {end.split(":")[0] for end in ends}

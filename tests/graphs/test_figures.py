@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.corpus import RunFolder
+from understudy.corpus import RunFolder, card
 from understudy.corpus.benchmarks import Item
 from understudy.evals.contamination import Contamination
 from understudy.graphs import generate
@@ -134,3 +134,27 @@ def test_memory_does_not_grow_with_drafts(written: Written, monkeypatch: pytest.
         tracemalloc.stop()
         corpus.rename(corpus.with_name(f"of-{number}"))
     assert peaks[1] < 1.3 * peaks[0]
+
+
+async def test_a_run_in_two_sittings_has_the_figures_of_one(project: Path) -> None:
+    await generate(load_recipe(project / "recipe.yaml"), project / "whole")
+    for accept in (3, 8):
+        await generate(load_recipe(project / "recipe.yaml", (f"accept={accept}",)), project / "twice")
+    one, other = (json.loads((project / name / "report.json").read_text())["figures"] for name in ("whole", "twice"))
+    for told in (one, other):  # drafts under way when the first sitting ended are paid for, and in no figure but these
+        del told["cost"], told["shares"]["agent"]
+    assert one == other
+
+
+def test_the_card_names_what_acceptance_favours(written: Written) -> None:
+    drafts = [draft("accepted" if n % 2 else "rejected", None if n % 2 else "rule/echo", "rag" if n % 2 else "qa|<b>")
+              for n in range(40)]  # fmt: skip
+    corpus = written({"a.md": "Bread rises."}, drafts)
+    with RunFolder.read(corpus) as folder:
+        books = folder.accounting()
+        found = figures(folder, books)
+        text = card.text(folder, books, "scripted", found.measures, found.told)
+    assert "differs from that among all drafts" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| skill | qa")]
+    # All 20 accepted are of the other skill: none of these, of a half among the drafts.
+    assert line.startswith("| skill | qa\\|&lt;b&gt; | -50.0 |")
