@@ -166,11 +166,10 @@ def _attributes(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 def _agents(found: Mapping[str, Share], books: Accounting) -> list[dict[str, Any]]:
     """Every agent that had a part in a draft or was called, the dearest first; tokens are all of its calls'."""
+    every = dict(found)
     for name, cost in books.agents.items():
-        share = found.get(name) or Share(name, 0)
-        share.tokens = cost.prompt_tokens + cost.completion_tokens
-        found = {**found, name: share}
-    told = _shares(list(found.values()))
+        every.setdefault(name, Share(name, 0)).tokens = cost.prompt_tokens + cost.completion_tokens
+    told = _shares(list(every.values()))
     for one in told:
         one["tokens_per_accepted"] = one["tokens"] / books.drafts["accepted"] if books.drafts["accepted"] else None
     return told
