@@ -12,7 +12,10 @@ from understudy.cli.screen import AsJson, Corpus, clock, console, plain_table, v
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from understudy.corpus.accounting import Cost
+    from understudy.corpus import RunFolder
+    from understudy.corpus.accounting import Accounting, Cost
+    from understudy.evals.contamination import Contamination
+    from understudy.graphs.figures import Figures
 
 
 def report(
@@ -33,12 +36,24 @@ def report(
         Path | None,
         typer.Option("--plot", help="Draw how many requests each endpoint was given, into a .png, .svg or .pdf."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write all figures with their charts into one HTML file as well.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against", help="Look for text of this benchmark in the accepted rows: a table, text file or folder."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="Of a benchmark's table, the column that counts; all without.")
+    ] = None,
 ) -> None:
     """Show where every seed, draft and token of a corpus went."""
     import json
 
     from understudy.corpus import RunFolder
-    from understudy.evals import measures
+    from understudy.graphs.figures import figures
     from understudy.models import open_embedder
     from understudy.traces.costs import outcomes
     from understudy.traces.flow import flows, plot
@@ -49,14 +64,18 @@ def report(
     with RunFolder.read(corpus) as folder:
         books = folder.accounting()
         embedder = open_embedder(folder.recipe.dedup.embedder, folder.recipe.folder) if coverage else None
-        found = measures((row["messages"] for row in folder.rows(columns=["messages"])), embedder)
+        benchmarks = _benchmarks(against or [], columns or [])
+        found = figures(folder, books, embedder, benchmarks)
         digest = folder.digest
         traces = flows(folder)
         versions = outcomes(folder)
+        if html is not None:
+            _write(html, folder, books, found, [path.name for path in against or []])
     if picture is not None:
         plot(traces, picture)
     if as_json:
-        told: dict[str, object] = {"accounting": books.as_dict(), "measures": found, "digest": digest}
+        told: dict[str, object] = {"accounting": books.as_dict(), "measures": found.measures, "digest": digest}
+        told["figures"] = found.told
         told["versions"] = [
             {"by": by_whom, "outcome": outcome, "count": count} for (by_whom, outcome), count in versions.most_common()
         ]
@@ -91,14 +110,59 @@ def report(
         for event, count in flow.troubles.most_common():
             times = "once" if count == 1 else f"{count} times"
             screen.print(f"  × {event}: the limit was cut {times}", markup=False)
-    if found:
+    if found.measures:
         diversity = plain_table("measure", "value")
-        for name, value in found.items():
+        for name, value in found.measures.items():
             diversity.add_row(name, f"{value:.4g}")
         screen.print(diversity)
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
+    if met := found.told.get("contamination"):
+        screen.print(
+            f"{met['contaminated']} of {met['n']} accepted examples share {met['gram']} words in a row, or a whole "
+            f"shorter text, with {', '.join(visible(path.name) for path in against or [])}",
+            markup=False,
+        )
+        for one in met["rows"][:limit]:
+            screen.print(f"  {one['id'][:12]}  {one['words']} words  {visible(one['benchmark'])}", markup=False)
+    if html is not None:
+        screen.print(f"The report is in {html}", markup=False)
+
+
+def _benchmarks(paths: list[Path], columns: list[str]) -> Contamination | None:
+    from itertools import chain
+
+    from understudy.corpus.benchmarks import items
+    from understudy.errors import UserError
+    from understudy.evals.contamination import Contamination
+
+    if not paths:
+        if columns:
+            raise UserError("--column without a benchmark", expected="--against FILE --column NAME")
+        return None
+    return Contamination(chain.from_iterable(items(path, columns) for path in paths))
+
+
+def _write(html: Path, folder: RunFolder, books: Accounting, found: Figures, against: list[str]) -> None:
+    """The page: what the folder says of itself, the figures, and the map."""
+    from understudy import __version__
+    from understudy.traces.report import Place, write
+
+    ids, places = found.space.places()
+    texts = dict(zip(found.space.ids, found.space.texts, strict=True))
+    kinds = {kind for kind, _ in found.groups.values()}
+    skilled = len({skill for _, skill in found.groups.values()}) > 1 or len(kinds) < 2
+    points = [
+        Place(x, y, id, found.groups[id][1 if skilled else 0], texts[id])
+        for id, (x, y) in zip(ids, places.tolist(), strict=True)
+    ]
+    about = {
+        "name": folder.recipe.name, "license": folder.recipe.license, "digest": folder.digest, "version": __version__,
+        "sm": ", ".join(folder.engines), "seeds": books.seeds, "statuses": books.drafts,
+        "tokens": books.tokens_by_status, "mapped": len(points), "against": against,
+    }  # fmt: skip
+    write(html, about, found.told, points)
 
 
 def _shares(corpus: Path, by: str, limit: int, as_json: bool) -> None:

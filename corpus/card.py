@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from huggingface_hub import DatasetCardData
@@ -15,20 +16,24 @@ from understudy.corpus.folder import RunFolder
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> None:
-    """Write README.md, recipe.json and report.json of a corpus."""
-    write_report(folder, books, model, measures)
-    folder.write_text("README.md", text(folder, books, model, measures))
+def write(
+    folder: RunFolder, books: Accounting, model: str, measures: dict[str, float], figures: dict[str, Any]
+) -> None:
+    """Write README.md, recipe.json and report.json of a corpus; `figures` are what `understudy report` shows."""
+    write_report(folder, books, model, measures, figures)
+    folder.write_text("README.md", text(folder, books, model, measures, figures))
 
 
-def write_report(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> None:
+def write_report(
+    folder: RunFolder, books: Accounting, model: str, measures: dict[str, float], figures: dict[str, Any]
+) -> None:
     """Write what every run folder has, whatever was made in it: recipe.json and report.json."""
     folder.write_text("recipe.json", folder.recipe.model_dump_json(indent=2) + "\n")
     report = {"accounting": books.as_dict(), "measures": measures, "sm": model, "digest": folder.digest}
-    folder.write_text("report.json", json.dumps(report, indent=2) + "\n")
+    folder.write_text("report.json", json.dumps(report | {"figures": figures}, indent=1) + "\n")
 
 
-def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> str:
+def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float], figures: dict[str, Any]) -> str:
     """The card as Markdown with the front matter that `load_dataset` and the Hub read."""
     recipe = folder.recipe
     accepted = books.drafts["accepted"]
@@ -51,8 +56,10 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         *accounting(books),
     ]
     if measures:
-        sections += ["## Measures", _table(["measure", "value"], [[k, f"{v:.4g}"] for k, v in measures.items()])]
+        sections += ["## Measures", _table(["measure", "value", "of"], _measured(measures, figures))]
+        sections += ["## By skill", *_by_skill(figures), *_favoured(figures)]
     sections += [
+        "`understudy report FOLDER --html report.html` shows all figures with charts; they are in `report.json`.",
         "## Method",
         "Each seed went through persona, transformation, instruction, near-duplicate gate, answer, refinement and "
         "verification agents. Train and test splits do not share a seed. `rejected/`, `duplicates/` and `failed/` "
@@ -66,6 +73,51 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         "and terms of use apply as well.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _measured(measures: dict[str, float], figures: dict[str, Any]) -> list[list[object]]:
+    """Name, value, and how many examples or drafts it rests on."""
+    some, all_ = figures["diversity"]["n"], figures["accepted"]
+    rows: list[list[object]] = [
+        [name, f"{value:.4g}", all_ if name == "answer-words" else some] for name, value in measures.items()
+    ]
+    for name, found in figures["lengths"].items():
+        if found:
+            spread = [found["quantiles"][share] for share in ("0.05", "0.5", "0.95")]
+            rows.append([f"{name}, 5 % / half / 95 %", " / ".join(f"{words:,}" for words in spread), found["n"]])
+    if found := figures["embeddings"]:
+        rows.append(["Vendi score", f"{found['vendi']:.4g}", found["n"]])
+    if found := figures["templates"]:
+        for what in ("opening", "skeleton"):
+            rows.append([f"commonest {what}, share", f"{found[what + 's'][0]['share']:.1%}", found["n"]])
+    if (found := figures["near-duplicates"])["n"]:
+        rows.append(["near-duplicates met, share", f"{found['share']:.1%}", found["n"]])
+    return rows
+
+
+def _by_skill(figures: dict[str, Any]) -> list[str]:
+    shown = [
+        [
+            one["name"], one["drafts"], one["accepted"], "" if one["rate"] is None else f"{one['rate']:.0%}",
+            "" if one["tokens_per_accepted"] is None else f"{one['tokens_per_accepted']:,.0f}",
+        ]
+        for one in figures["shares"]["skill"]
+    ]  # fmt: skip
+    return [_table(["skill", "drafts", "accepted", "share", "SM tokens per accepted"], shown)]
+
+
+def _favoured(figures: dict[str, Any]) -> list[str]:
+    """Which values acceptance favours or disfavours, where that is no accident."""
+    shown = []
+    for name, found in figures["bias"].items():
+        largest = found.get("largest") if found else None
+        if largest and largest["excludes_zero"]:
+            bounds = f"{100 * largest['low']:+.1f} to {100 * largest['high']:+.1f}"
+            shown.append([name, escape(largest["value"][:80], quote=False), f"{100 * largest['change']:+.1f}", bounds])
+    if not shown:
+        return []
+    head = ["attribute", "value", "accepted minus drafted, points", "95 % interval"]
+    return ["Of these, the share among accepted rows differs from that among all drafts:", _table(head, shown)]
 
 
 def drafts(folder: RunFolder, accepted: str) -> list[dict[str, Any]]:

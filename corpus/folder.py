@@ -264,10 +264,11 @@ class RunFolder:
         prefix = f"data/{split or ''}" if status == "accepted" else f"{_HOMES[status]}/"
         return rows.read(self.path, self.ledger.files(prefix), columns)
 
-    def index(self) -> Iterator[pa.Table]:
+    def index(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """What passed the gate (stage `gate`), and what was accepted after refinement (`final`), in plan order."""
         files = self.ledger.files("index/")  # now: the rows may be read in another thread
-        return rows.tables(self.path, files, INDEX, _INDEX_ROWS)
+        schema = INDEX if columns is None else pa.schema([INDEX.field(name) for name in columns])
+        return rows.tables(self.path, files, schema, _INDEX_ROWS)
 
     def find(self, prefix: str) -> tuple[Example, dict[str, Any]]:
         """A committed example by its id or the start of it.
@@ -323,6 +324,12 @@ class RunFolder:
             "ledger, by seed": (len(self.seeds), ledger),
             "files": (len(self.ledger.files()), bytes_in(*HOMES)),
         }
+
+    @property
+    def engines(self) -> list[str]:
+        """The SMs that were asked, each by what identifies it; none where a folder does not say."""
+        said = json.loads(self.ledger.facts().get("engines", "{}"))
+        return list(dict.fromkeys(str(one["identity"]) for one in said.values()))
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a small file of the folder (card, report) in one step."""

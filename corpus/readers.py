@@ -104,6 +104,24 @@ def unread(source: Source, path: Path) -> list[Path]:
     return [file for file in _visible(path) if file.suffix.lower() not in _suffixes(source)]
 
 
+def table_rows(file: Path) -> Iterator[tuple[str, tables.Row]]:
+    """The rows of a file of one of the kinds in `TABLES`, as (line or row, row).
+
+    Raises:
+        SeedError: when it cannot be read.
+    """
+    return tables.rows(file, _lines(file))
+
+
+def plain_text(file: Path) -> str:
+    """The whole of a text file.
+
+    Raises:
+        SeedError: when it is not UTF-8, or cannot be read.
+    """
+    return _decode(file)
+
+
 def _visible(path: Path) -> list[Path]:
     return sorted(
         file
@@ -152,7 +170,7 @@ def _row_groups(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dic
         content = documents.markdown_table(columns, cells)
         return "table", content, held[0][0], {"columns": columns, "rows": cells, "tokens": count_tokens(content)}
 
-    for place, row in tables.rows(file, _lines(file)):
+    for place, row in table_rows(file):
         held.append((place, row))
         if len(held) == source.rows_per_seed:
             yield seed()
@@ -163,7 +181,7 @@ def _row_groups(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dic
 
 def _row_documents(source: Source, file: Path) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
     field = source.text_field or ""
-    for place, row in tables.rows(file, _lines(file)):
+    for place, row in table_rows(file):
         if not isinstance(row.get(field), str):
             raise SeedError(
                 f"column `{field}` is {'missing' if field not in row else 'not text'}",

@@ -117,6 +117,8 @@ CALL = pa.schema(
     ]
 )
 _KEPT_GROUPS = 8
+# So many rows are turned into Python objects at once.
+_BATCH = 1024
 
 
 def write(folder: Path, name: str, shard: int, table: pa.Table) -> File:
@@ -349,7 +351,7 @@ def read(folder: Path, files: Sequence[File], columns: list[str] | None = None) 
     """The rows of committed files, a batch at a time."""
     for file in files:
         with _opened(folder / file.name) as parquet:
-            for batch in parquet.iter_batches(columns=columns):
+            for batch in parquet.iter_batches(_BATCH, columns=columns):
                 yield from batch.to_pylist()
 
 
@@ -376,7 +378,7 @@ def tables(folder: Path, files: Iterable[File], schema: pa.Schema, least: int) -
     for file in files:
         with _opened(folder / file.name) as parquet:
             for group in range(parquet.num_row_groups):
-                waiting.append(parquet.read_row_group(group, use_threads=False))
+                waiting.append(parquet.read_row_group(group, columns=schema.names, use_threads=False))
                 if sum(len(table) for table in waiting) >= least:
                     yield _joined(waiting, schema)
                     waiting = []

@@ -1,5 +1,9 @@
 """Measuring: one example (`rules.py`), a corpus (`diversity.py`), a VM against its base (`heldout.py`).
 
+Measures of a corpus are one file each: how varied (`diversity.py`, `templates.py`, `space.py`) and how long texts are
+(`lengths.py`), near-duplicates (`duplicates.py`), how verifiers agree (`agreement.py`), whom acceptance favours
+(`bias.py`), and what stands in a benchmark (`contamination.py`). `graphs/figures.py` calls them all.
+
 A rule is a plain function in the tuple `RULES`; adding one is one function, one line there, one test.
 """
 

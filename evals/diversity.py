@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from understudy.corpus.sample import SAMPLE, Even
+from understudy.evals.rules import words
 from understudy.models import Embedder
 from understudy.models.embedder import Matrix
 
-_WORD = re.compile(r"\w+")
-# Measures that compare examples with one another look at this many of them.
-SAMPLE = 2000
+
+class Diversity:
+    """Diversity figures, taken in example by example; `measures` says which."""
+
+    def __init__(self) -> None:
+        self._sample: Even[tuple[str, str]] = Even(SAMPLE)
+        self._words = 0
+
+    def add(self, asked: str, said: str, count: int | None = None) -> None:
+        """Take in an example: what was asked first and said last, and the words of that if they are counted."""
+        self._words += len(words(said)) if count is None else count
+        text = f"{asked}\0{said}".encode("utf-8", "surrogatepass")
+        self._sample.add(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()), (asked, said))
+
+    @property
+    def sampled(self) -> int:
+        """How many examples those figures rest on that do not rest on all."""
+        return min(self._sample.seen, SAMPLE)
+
+    def figures(self, embedder: Embedder | None = None) -> dict[str, float]:
+        """The figures by name; none of a corpus without examples."""
+        if not self._sample.seen:
+            return {}
+        chosen = self._sample.items()
+        instructions, answers = [asked for asked, _ in chosen], [said for _, said in chosen]
+        out = {f"distinct-{n}": distinct((words(answer) for answer in answers), n) for n in (1, 2, 3)}
+        out["compression"] = compression([*instructions, *answers])
+        out["answer-words"] = self._words / self._sample.seen
+        if embedder is not None:
+            out["coverage"] = vendi(embedder.embed(instructions)) / len(instructions)
+        return out
 
 
 def measures(conversations: Iterable[list[dict[str, str]]], embedder: Embedder | None = None) -> dict[str, float]:
@@ -30,30 +58,10 @@ def measures(conversations: Iterable[list[dict[str, str]]], embedder: Embedder |
     smallest hashes: an even sample that is the same in whatever order the examples come. Corpora above that size are
     so compared at equal size; a share of different n-grams falls as text is added.
     """
-    sample: list[tuple[int, int, str, str]] = []
-    count = words = 0
+    found = Diversity()
     for messages in conversations:
-        asked, said = messages[0]["content"], messages[-1]["content"]
-        words += len(_words(said))
-        text = f"{asked}\0{said}".encode("utf-8", "surrogatepass")
-        # Largest hash first: the one that leaves the sample when a smaller one comes.
-        item = (-int.from_bytes(hashlib.blake2b(text, digest_size=16).digest()), count, asked, said)
-        if count < SAMPLE:
-            heapq.heappush(sample, item)
-        elif item > sample[0]:
-            heapq.heapreplace(sample, item)
-        count += 1
-    if not count:
-        return {}
-    # As they came if they are all here, and else in an order that does not depend on how they came.
-    chosen = sorted(sample, key=lambda item: item[1 if count <= SAMPLE else 0])
-    instructions, answers = [item[2] for item in chosen], [item[3] for item in chosen]
-    out = {f"distinct-{n}": distinct((_words(answer) for answer in answers), n) for n in (1, 2, 3)}
-    out["compression"] = compression([*instructions, *answers])
-    out["answer-words"] = words / count
-    if embedder is not None:
-        out["coverage"] = vendi(embedder.embed(instructions)) / len(instructions)
-    return out
+        found.add(messages[0]["content"], messages[-1]["content"])
+    return found.figures(embedder)
 
 
 def distinct(texts: Iterable[Sequence[str]], n: int) -> float:
@@ -92,7 +100,3 @@ def vendi(vectors: Matrix) -> float:
     values = np.linalg.eigvalsh(gram.astype(np.float64))
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())

@@ -1,8 +1,10 @@
-"""How sure a difference of two means is: the paired bootstrap."""
+"""How sure a share, a difference of two shares, or a difference of two means is."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -29,3 +31,30 @@ def paired_bootstrap(one: list[float], other: list[float], *, rounds: int = 2000
     picks = np.random.default_rng(seed).integers(0, len(gaps), (rounds, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
     return Interval(float(gaps.mean()), float(low), float(high), len(gaps))
+
+
+def wilson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of a share, count of n (Wilson, 1927); all of 0..1 without any observation."""
+    if not n:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = count / n
+    middle = share + z * z / (2 * n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At the ends the bound is the share itself, whatever the last digit says.
+    low = 0.0 if count == 0 else (middle - reach) / (1 + z * z / n)
+    high = 1.0 if count == n else (middle + reach) / (1 + z * z / n)
+    return low, high
+
+
+def difference(count: int, n: int, other_count: int, other_n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of the difference of two independent shares (Newcombe, 1998, method 10), first minus other.
+
+    Without any observation on one side it is all of what the other side leaves open.
+    """
+    share = count / n if n else 0.5
+    other = other_count / other_n if other_n else 0.5
+    low, high = wilson(count, n, confidence)
+    other_low, other_high = wilson(other_count, other_n, confidence)
+    gap = share - other
+    return gap - math.hypot(share - low, other_high - other), gap + math.hypot(high - share, other - other_low)

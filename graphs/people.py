@@ -147,8 +147,10 @@ def _work(
     seeds: tuple[tuple[int, Seed], ...] | None = None,
     version: tuple[Any, ...] = (),
 ) -> Work:
-    def finish(folder: RunFolder, books: Accounting, model: str, measures: dict[str, float]) -> None:
-        card.write_report(folder, books, model, measures)
+    def finish(
+        folder: RunFolder, books: Accounting, model: str, measures: dict[str, float], figures: dict[str, Any]
+    ) -> None:
+        card.write_report(folder, books, model, measures, figures)
         new = (example.persona for example in folder.examples() if example.persona)
         full = base.with_members((*base.personas, *new), f"{made} by {model}")
         full = dataclasses.replace(full, sm=", ".join(dict.fromkeys(filter(None, (base.sm, model)))))

@@ -28,8 +28,8 @@ from typing import Any, TypeVar
 from understudy.corpus import Accounting, Journal, RunFolder
 from understudy.corpus.readers import files
 from understudy.dedup import Gate, PairIndex
-from understudy.evals import measures
 from understudy.graphs.alike import Alike
+from understudy.graphs.figures import figures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
 from understudy.graphs.plan import Plan
@@ -525,10 +525,11 @@ class _Run:
     def _close(self) -> Outcome:
         self._report()
         books = self.folder.accounting()
-        found = measures(row["messages"] for row in self.folder.rows(columns=["messages"]))
-        self.work.finish(self.folder, books, ", ".join(sm.identity for sm in self.caller.sms.values()), found)
+        found = figures(self.folder, books)
+        sms = ", ".join(sm.identity for sm in self.caller.sms.values())
+        self.work.finish(self.folder, books, sms, found.measures, found.told)
         how, detail = self.ended or ("turns", "")
-        return Outcome(self.folder.path, how, detail, books, self.caller.made, found)
+        return Outcome(self.folder.path, how, detail, books, self.caller.made, found.measures)
 
 
 @contextmanager

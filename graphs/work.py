@@ -28,8 +28,8 @@ class Work:
     """Families without which the graph cannot make an example."""
     compared: Callable[[State], str]
     """The text of a draft that deduplication compares."""
-    finish: Callable[[RunFolder, Accounting, str, dict[str, float]], None]
-    """Writes the cards, given the books, the SMs and the measures."""
+    finish: Callable[[RunFolder, Accounting, str, dict[str, float], dict[str, Any]], None]
+    """Writes the cards, given the books, the SMs, the measures and the figures."""
     seeds: Iterable[tuple[int, Seed]] | None = None
     """As `read_sources` gives them; None: those of the recipe."""
     known: tuple[tuple[str, str], ...] = ()

@@ -4,6 +4,7 @@ collector of OpenTelemetry traces.
 `pytest --reliability docs/reliability.md` writes into that page what came of the faults; the text around it stays.
 """
 
+import json
 import os
 import re
 import threading
@@ -13,8 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from understudy.corpus import RunFolder
+from understudy.nouns import Example
+from understudy.recipe import Recipe
 
 # The same examples each time, so that a failure belongs to the change that is tested; HYPOTHESIS_PROFILE=default
 # looks for new ones.
@@ -214,3 +220,47 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Write a corpus of drafts: `written(seeds={"a.md": "text"}, drafts=[{...}, …])` returns its folder.
+
+    Each draft is fields of an `Example` as a dictionary; `seed` numbers the seeds in plan order, `asked` and `said`
+    are its messages, and `vector` is the embedding of an accepted one.
+    """
+
+    def write(seeds: dict[str, str], drafts: list[dict[str, Any]], **recipe: Any) -> Path:
+        (tmp_path / "seeds").mkdir(exist_ok=True)
+        for name, content in seeds.items():
+            (tmp_path / "seeds" / name).write_text(content, encoding="utf-8")
+        settings = {"name": "x", "accept": 1, "draws_per_seed": 16, "seeds": [{"path": "seeds"}], **recipe}
+        made = Recipe.model_validate({"sm": {"backend": "scripted"}, **settings}).at(tmp_path)
+        facts = {"index": "scheme hashing", "engines": json.dumps({"sm": {"identity": "scripted"}})}
+        with RunFolder.start(tmp_path / "corpus", made, "plan", facts) as folder:
+            placed = [folder.seeds[position] for position in range(len(folder.seeds))]
+            examples, index = [], []
+            for draft in drafts:
+                draft = dict(draft)
+                seed, draw = placed[draft.pop("seed", 0)][0], len(examples)
+                asked, said = draft.pop("asked", f"Ask {draw}?"), draft.pop("said", "Said.")
+                vector = draft.pop("vector", None)
+                payload = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+                example = Example(
+                    id=Example.address("chat", payload, seed.id, draw), kind="chat", payload=payload, seed=seed.id,
+                    draw=draw, **{"persona": None, "parents": (), "path": (), "calls": (), "scores": {}, "verdicts": (),
+                                  "status": "accepted", **draft},
+                )  # fmt: skip
+                examples.append(example)
+                packed = None if vector is None else np.array(vector, np.float32).tobytes()
+                row = {"example": example.id, "text": asked, "signature": None, "embedding": packed}
+                stages = {"accepted": ("gate", "final"), "rejected": ("gate",)}.get(example.status, ())
+                index += [{"stage": stage, **row} for stage in stages]
+            origins = {seed.id: (seed, split) for seed, split in placed}
+            for start in range(0, len(examples), 100):
+                shard = list(enumerate(examples))[start : start + 100]
+                ids = {example.id for _, example in shard}
+                folder.commit(shard, origins, [row for row in index if row["example"] in ids])
+        return tmp_path / "corpus"
+
+    return write

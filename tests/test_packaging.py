@@ -50,6 +50,8 @@ def test_a_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
         "agents/prompts/answer/answer.md",
         "personas/sets/everyday.yaml",
         "cli/starter/recipe.yaml",
+        "traces/templates/report.html",
+        "traces/templates/report.css",
         "py.typed",
     ):
         assert f"understudy/{needed}" in names

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from understudy.corpus import RunFolder
 from understudy.corpus.accounting import Accounting, Cost
-from understudy.nouns import Status
+from understudy.corpus.sample import Fewest
+from understudy.nouns import Status, address
 
 By = Literal["agent", "sm", "persona", "seed", "leaf", "skill", "reason"]
 GROUPINGS: tuple[By, ...] = get_args(By)
@@ -46,7 +48,7 @@ def shares(folder: RunFolder, by: By, skills: Mapping[str, str | None] | None = 
     found = _of_calls(books, books.agents if by == "agent" else books.sms) if by in ("agent", "sm") else []
     if not found:
         names = {**_NAMES, "skill": lambda row: (skills or {}).get(_leaf(row), _leaf(row)) or "(no skill)"}
-        found = [*_of_drafts(folder, names[by])]
+        found = _of_drafts(folder, names[by])
         wanted = {"leaf": skills, "skill": set(filter(None, (skills or {}).values()))}.get(by) or ()
         found += [Share(name, 0) for name in set(wanted) - {share.name for share in found}]
         found.append(Share("(drafts that were not finished)", None, 0, books.tokens_by_status["unfinished"]))
@@ -67,33 +69,77 @@ def _of_calls(books: Accounting, costs: dict[str, Cost]) -> list[Share]:
     return [Share(name, None, accepted, cost.prompt_tokens + cost.completion_tokens) for name, cost in costs.items()]
 
 
-def _of_drafts(folder: RunFolder, name: Callable[[dict[str, Any]], str]) -> Iterator[Share]:
-    found: defaultdict[str, Share] = defaultdict(lambda: Share("", 0))
+class Tally:
+    """Shares of drafts, filled row by row.
+
+    Args:
+        name: says to which share a draft belongs.
+        most: so many names are told apart, an even sample of them; the drafts of others are put together.
+    """
+
+    def __init__(self, name: Callable[[Mapping[str, Any]], str], most: int = sys.maxsize) -> None:
+        self._name = name
+        self._found: Fewest[Share] = Fewest(most)
+        self._all = Share("(others)", 0)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count a draft."""
+        name = self._name(row)
+        share = self._found.kept.get(name)
+        if share is None and self._found.admits(name, int(address(name), 16)):
+            share = self._found.kept[name] = Share(name, 0)
+        for one in (self._all, *([share] if share else ())):
+            one.drafts = (one.drafts or 0) + 1
+            setattr(one, row["status"], getattr(one, row["status"]) + 1)
+            one.tokens += row["sm_tokens"]
+
+    def shares(self) -> list[Share]:
+        """In the order in which they came; those that were put together last."""
+        found = list(self._found.kept.values())
+        if not self._found.dropped:
+            return found
+        counts = ("drafts", "tokens", *_STATUSES)
+        left = {name: getattr(self._all, name) - sum(getattr(one, name) for one in found) for name in counts}
+        return [*found, Share(self._all.name, **left)]
+
+
+def _of_drafts(folder: RunFolder, name: Callable[[Mapping[str, Any]], str]) -> list[Share]:
+    tally = Tally(name)
     for status in _STATUSES:
         for row in folder.rows(
             status, columns=["status", "reason", "persona", "seed_id", "source", "path", "sm_tokens"]
         ):
-            share = found[name(row)]
-            share.drafts = (share.drafts or 0) + 1
-            setattr(share, status, getattr(share, status) + 1)
-            share.tokens += row["sm_tokens"]
-    for key, share in found.items():
-        share.name = key
-        yield share
+            tally.add(row)
+    return tally.shares()
 
 
-def _reason(row: dict[str, Any]) -> str:
+def planned_skill(row: Mapping[str, Any]) -> str:
+    """The skill that a draft was planned for, as its path says."""
+    planned = next((step for step in row["path"] if step.startswith("plan/")), None)
+    skill = planned.split("/")[1] if planned else "any"
+    return "(no skill)" if skill == "any" else skill
+
+
+def drawn_persona(row: Mapping[str, Any]) -> str:
+    """Whose part was played, where personas come from a set; of those inferred for one draft, who inferred them."""
+    if row["persona"] is None:
+        return "(no persona)"
+    inferred = next((step for step in row["path"] if step.startswith("persona/")), None)
+    return f"(inferred by {inferred})" if inferred else str(row["persona"]["text"])
+
+
+def _reason(row: Mapping[str, Any]) -> str:
     return str(row["status"]) if row["reason"] is None else f"{row['status']}: {row['reason']}"
 
 
-def _leaf(row: dict[str, Any]) -> str:
+def _leaf(row: Mapping[str, Any]) -> str:
     """Who asked, or was to ask."""
     asked = next((step for step in row["path"] if step.startswith("instruct/")), "(ended before anybody asked)")
     planned = next((step for step in row["path"] if step.startswith("plan/")), None)
     return f"instruct/{planned.rpartition('/')[2]}" if planned else asked
 
 
-_NAMES: dict[By, Callable[[dict[str, Any]], str]] = {
+_NAMES: dict[By, Callable[[Mapping[str, Any]], str]] = {
     "persona": lambda row: str(row["persona"]["text"]) if row["persona"] else "(no persona)",
     "seed": lambda row: f"{row['seed_id'][:12]}  {row['source']}",
     "leaf": _leaf,

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from understudy.evals import Interval, paired_bootstrap
 from understudy.evals.heldout import f1
+from understudy.evals.interval import difference, wilson
 
 
 def test_a_constant_difference_has_no_width():
@@ -63,3 +64,41 @@ def test_lists_that_are_not_pairs_are_refused(one: list[float], other: list[floa
 )
 def test_token_f1_can_be_counted_by_hand(said: str, reference: str, score: float):
     assert f1(said, reference) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share_is_that_of_newcombes_table(count: int, n: int, low: float, high: float):
+    # Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3.
+    assert wilson(count, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((10, 10), (0, 10), 0.6075, 1.0000),
+    ],
+)
+def test_the_interval_of_a_difference_is_that_of_newcombes_table(
+    one: tuple[int, int], other: tuple[int, int], low: float, high: float
+):
+    # Newcombe, Statistics in Medicine 17 (1998) 873-890, table II, method 10.
+    assert difference(*one, *other) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_an_interval_mirrors_the_one_of_the_opposite_and_widens_with_confidence():
+    low, high = wilson(3, 10)
+    assert wilson(7, 10) == pytest.approx((1 - high, 1 - low))
+    assert wilson(3, 10, 0.99)[0] < low and wilson(3, 10, 0.99)[1] > high
+
+
+def test_without_an_observation_anything_may_be():
+    assert wilson(0, 0) == (0.0, 1.0)
+    low, high = difference(5, 10, 0, 0)
+    assert low < -0.5 and high > 0.5
+    assert wilson(0, 5)[0] == 0.0 and wilson(5, 5)[1] == 1.0
