@@ -1,4 +1,4 @@
-"""`understudy export`: a corpus as a file for a trainer."""
+"""`understudy export`: a corpus as a file for a trainer, or for reviewers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from understudy.cli.screen import Corpus, console
 
 def export(
     corpus: Corpus,
-    file: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet; .json for reviewers.")],
     form: Annotated[
         str,
-        typer.Option("--as", help="chat, preference (pairs of answers) or versions (all that were kept)."),
+        typer.Option(
+            "--as",
+            help="chat, reviewed (what people accepted or edited), preference (pairs of answers), versions (all that"
+            " were kept), argilla or label-studio (to review there).",
+        ),
     ] = "chat",
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     seed: Annotated[int, typer.Option(help="Of the order, in which neighbours differ.")] = 0,
 ) -> None:
-    """Write a corpus as conversations or preference pairs, in an order for training."""
+    """Write a corpus for a trainer, in an order in which neighbours differ, or for reviewers."""
     from understudy.corpus import RunFolder
     from understudy.corpus.export import FORMS
     from understudy.corpus.export import export as write

@@ -16,10 +16,9 @@ SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools
 def test_every_folder_with_code_is_shipped_under_the_package() -> None:
     folders = SETUP["package-dir"]
     assert set(folders) == set(SETUP["packages"])
-    with_code = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert with_code == set(folders.values())
-    inside = [path for room in with_code for path in (ROOT / room).glob("*/__init__.py")]
-    assert not inside, "a package inside a room must be listed too"
+    rooms = {path.parent for path in ROOT.glob("*/__init__.py")}
+    inside = {path.parent for room in rooms for path in room.glob("*/__init__.py")}
+    assert {str(folder.relative_to(ROOT)) for folder in rooms | inside} == set(folders.values())
 
 
 def test_no_room_is_imported_by_its_bare_name() -> None:

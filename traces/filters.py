@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from understudy.corpus.reviews import LABELS
 from understudy.errors import UserError
 from understudy.nouns import Status
 
@@ -41,6 +42,8 @@ class Filter:
     """The lowest score of `by`."""
     most: str = ""
     """The highest."""
+    review: str = ""
+    """What people said: `accept`, `reject`, `edit`, or `none` for what nobody has reviewed."""
     words: str = ""
     """Words that its text has, in any of their English forms; a phrase stands in quotes."""
 
@@ -54,6 +57,7 @@ class Filter:
         found = cls(**{field.name: query[field.name].strip() for field in fields(cls) if field.name in query})
         _one_of("status", found.status, get_args(Status))
         _one_of("said", found.said, ("yes", "no", "alone"))
+        _one_of("review", found.review, LABELS)
         for name in ("least", "most"):
             try:
                 float(getattr(found, name) or 0)
@@ -71,7 +75,7 @@ class Filter:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
 
     def where(self) -> tuple[str, dict[str, Any]]:
-        """The condition on the columns of `drafts`, without the words, and its values."""
+        """The condition on `drafts` and its values, without the words; `reviews` are those that stand."""
         conditions, values = ["true"], dict[str, Any]()
         for name in ("status", "reason", "skill", "leaf", "kind"):
             if value := getattr(self, name):
@@ -87,6 +91,11 @@ class Filter:
         if self.way:
             conditions.append("contains('>' || stages || '>', $way)")
             values["way"] = f">{self.way}>"
+        if self.review == "none":
+            conditions.append("id NOT IN (SELECT id FROM reviews)")
+        elif self.review:
+            conditions.append("id IN (SELECT id FROM reviews WHERE label = $review)")
+            values["review"] = self.review
         if self.by:
             conditions.append(f"turn IN (SELECT turn FROM verdicts WHERE {self._verdict(values)})")  # noqa: S608
         return " AND ".join(conditions), values

@@ -24,6 +24,7 @@ import platformdirs
 import pyarrow as pa
 
 from understudy.corpus import RunFolder
+from understudy.corpus.reviews import Reviews
 from understudy.corpus.rows import CALL
 from understudy.corpus.storage import acquire
 from understudy.errors import RunFolderError
@@ -248,6 +249,11 @@ class Summary:
             if (query := chosen.match()) is not None:
                 db.register("matches", pa.table({"turn": self._turns_with(query, self._known)}))
                 where += " AND turn IN (SELECT turn FROM matches)"
+            if chosen.review:
+                standing = Reviews(self.corpus).standing()
+                labels = [review.label for review in standing.values()]
+                columns = {"id": pa.array(standing, pa.string()), "label": pa.array(labels, pa.string())}
+                db.register("reviews", pa.table(columns))
             found = db.execute(
                 f"WITH chosen AS (SELECT * FROM drafts WHERE {where}) {select}",  # noqa: S608
                 {name: value for name, value in (given | values).items() if f"${name}" in where + select},

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from understudy.corpus import RunFolder
-from understudy.corpus.export import FORMS, Form, export
+from understudy.corpus.export import Form, export
+from understudy.corpus.reviews import Review, Reviews
 from understudy.errors import UserError
 from understudy.graphs import generate
 from understudy.recipe_file import load_recipe
@@ -58,7 +59,7 @@ async def test_every_version_that_was_kept_is_a_row_with_its_round(project: Path
             assert row["messages"] == examples[row["id"]].payload["messages"]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["chat", "preference", "versions"])
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 async def test_files_are_read_by_the_library_that_trainers_read_with(
     project: Path, tmp_path: Path, form: Form, suffix: str
@@ -103,3 +104,34 @@ async def test_a_talk_with_several_first_answers_is_exported_whole_and_makes_no_
             export(folder, tmp_path / "pairs.jsonl", "preference")
     assert sorted(map(str, whole)) == sorted(str(row["messages"]) for row in rows(tmp_path / "all.jsonl"))
     assert all(len(messages) >= 4 for messages in whole)
+
+
+async def test_what_people_said_comes_along(project: Path, tmp_path: Path) -> None:
+    out = await made(project)
+    reviews = Reviews(out)
+    with RunFolder.read(out) as folder:
+        kept = [example for example in folder.examples("accepted", "train")]
+        with pytest.raises(UserError, match="no reviewed rows") as caught:
+            export(folder, tmp_path / "none.jsonl", "reviewed")
+        assert "understudy traces" in str(caught.value.remedy)
+        for example, label, answer in zip(kept[:3], ("accept", "reject", "edit"), (None, None, "Better."), strict=True):
+            reviews.add(Review(example.id, "ann", label, 1.0, "", answer))  # type: ignore[arg-type]
+        assert export(folder, tmp_path / "reviewed.jsonl", "reviewed") == 2
+        found = {row["id"]: row for row in rows(tmp_path / "reviewed.jsonl")}
+        assert found[kept[0].id]["messages"] == kept[0].payload["messages"] and found[kept[0].id]["reviewer"] == "ann"
+        assert found[kept[2].id]["messages"] == [*kept[2].payload["messages"][:-1], {"role": "assistant", "content": "Better."}]
+
+        assert export(folder, tmp_path / "argilla.json", "argilla") == len(kept)
+        records = {row["id"]: row for row in json.loads((tmp_path / "argilla.json").read_text(encoding="utf-8"))}
+        assert records[kept[1].id]["suggestions"] == {"review": {"value": "reject", "agent": "ann"}}
+        assert records[kept[2].id]["suggestions"]["edited"] == {"value": "Better.", "agent": "ann"}
+        assert records[kept[0].id]["fields"]["answer"] == kept[0].payload["messages"][-1]["content"]
+        assert records[kept[0].id]["metadata"].keys() == {"source", "skill", "leaf"}
+
+        assert export(folder, tmp_path / "tasks.json", "label-studio") == len(kept)
+        tasks = {row["data"]["example"]: row for row in json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))}
+        (prediction,) = tasks[kept[2].id]["predictions"]
+        assert [one["value"] for one in prediction["result"]] == [{"choices": ["accept"]}, {"text": ["Better."]}]
+        assert tasks[kept[1].id]["predictions"][0]["result"][0]["value"] == {"choices": ["reject"]}
+        with pytest.raises(UserError, match=r"expected: \.json"):
+            export(folder, tmp_path / "tasks.jsonl", "label-studio")

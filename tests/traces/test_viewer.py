@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from understudy.corpus import RunFolder
+from understudy.corpus.reviews import Reviews
 from understudy.nouns import Persona, Seed, Verdict, Version
 from understudy.traces.viewer import build_app, diffs
 from understudy.traces.viewer.guard import POLICY
@@ -24,7 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(corpus: Path, beside: Path | None = None) -> Iterator[TestClient]:
     """A browser that has opened the address which the command prints, once all is read."""
-    with TestClient(build_app(corpus, PORT, TOKEN, beside), base_url=HOME) as client:
+    with TestClient(build_app(corpus, PORT, TOKEN, "ann", beside), base_url=HOME) as client:
         assert client.get(f"/?token={TOKEN}").status_code == 200
         for _ in range(200):
             if (
@@ -185,7 +186,7 @@ def test_a_story_tells_everything(tmp_path: Path, by_hand: SimpleNamespace) -> N
 def test_an_empty_corpus_has_all_pages(tmp_path: Path, by_hand: SimpleNamespace) -> None:
     with by_hand.written(tmp_path, [Seed.of("text", "x", "y")]) as folder:
         corpus = folder.path
-    with TestClient(build_app(corpus, PORT, TOKEN, corpus), base_url=HOME) as browser:
+    with TestClient(build_app(corpus, PORT, TOKEN, "ann", corpus), base_url=HOME) as browser:
         browser.get(f"/?token={TOKEN}")
         for path in PAGES:
             assert browser.get(path).status_code == 200, path
@@ -243,3 +244,53 @@ def test_a_diff_holds_both_texts(before: str, after: str) -> None:
     parts = diffs.words(before, after)
     assert "".join(text for what, text in parts if what in ("same", "out")) == before
     assert "".join(text for what, text in parts if what in ("same", "in")) == after
+
+
+SAME = {"origin": HOME}
+
+
+def test_a_review_is_kept_and_leads_to_the_next(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed = Seed.of("text", "x", "y")
+    with by_hand.written(tmp_path, [seed]) as folder:
+        drafts = [
+            by_hand.drawn(seed, n, f"fruit {n}", "rejected" if n == 1 else "accepted", "r" if n == 1 else None)
+            for n in range(4)
+        ]
+        by_hand.add(folder, drafts)
+        corpus, ids = folder.path, [example.id for example, _ in drafts]
+    for browser in opened(corpus):
+        query = "?status=accepted&review=none"
+        first = browser.post(
+            f"/examples/{ids[0]}/review{query}",
+            data={"label": "accept", "note": "fine"},
+            headers=SAME,
+            follow_redirects=False,
+        )
+        assert first.status_code == 303 and first.headers["location"] == f"/examples/{ids[2]}{query}"
+        browser.post(
+            f"/examples/{ids[2]}/review", data={"label": "edit", "answer": "A better\r\nanswer."}, headers=SAME
+        )
+        assert {key: (one.reviewer, one.label, one.note, one.answer) for key, one in Reviews(corpus).standing().items()} == {
+            ids[0]: ("ann", "accept", "fine", None), ids[2]: ("ann", "edit", "", "A better\nanswer."),
+        }  # fmt: skip
+        listed = re.findall(r'class="id" href="/examples/(\w+)', browser.get(f"/examples{query}").text)
+        assert listed == [ids[3]]
+        assert re.findall(r'class="id" href="/examples/(\w+)', browser.get("/examples?review=edit").text) == [ids[2]]
+        page = browser.get(f"/examples/{ids[0]}").text
+        assert "ann: <strong>accept</strong>, fine" in page and "take back" in page
+        browser.post(f"/examples/{ids[0]}/review", data={"label": "none"}, headers=SAME)
+        assert ids[0] not in Reviews(corpus).standing()
+        for data in ({"label": "perhaps"}, {}, {"label": "edit", "answer": "x" * 1_000_001}):
+            assert browser.post(f"/examples/{ids[0]}/review", data=data, headers=SAME).status_code == 400
+        assert browser.post("/examples/ffff/review", data={"label": "accept"}, headers=SAME).status_code == 400
+        assert browser.post(f"/examples/{ids[0]}/review", data={"label": "accept"}).status_code == 403
+        assert len(Reviews(corpus).standing()) == 1
+
+
+def test_what_a_reviewer_writes_is_text(hostile: Path) -> None:
+    run = "<script>document.title='run'</script>"
+    for browser in opened(hostile):
+        (first, *_) = re.findall(r'class="id" href="/examples/(\w+)', browser.get("/examples").text)
+        browser.post(f"/examples/{first}/review", data={"label": "edit", "note": run, "answer": run}, headers=SAME)
+        page = browser.get(f"/examples/{first}").text
+        assert page.count("<script") == 1 and "&lt;script&gt;document.title" in page

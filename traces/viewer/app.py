@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
@@ -20,6 +23,7 @@ from starlette.types import ASGIApp
 
 from understudy.corpus import RunFolder
 from understudy.corpus.accounting import spent
+from understudy.corpus.reviews import LABELS, Review, Reviews
 from understudy.errors import UnderstudyError, UserError
 from understudy.nouns import Version
 from understudy.recipe import OpenAISM, SMSpec
@@ -34,6 +38,8 @@ from understudy.traces.viewer.guard import Guard
 
 _POLL_S = 1.0
 """How often a run that goes on is looked at."""
+_LONGEST = 1_000_000
+"""Bytes of a review."""
 _HERE = Path(__file__).parent
 
 
@@ -43,6 +49,8 @@ class Viewer:
 
     corpus: Path
     summary: Summary
+    reviewer: str
+    """Who reviews here."""
     beside: Summary | None
     """Of a second corpus, to compare with."""
     trouble: str | None = None
@@ -73,7 +81,7 @@ class Viewer:
         self._stop.set()
 
 
-def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -> ASGIApp:
+def build_app(corpus: Path, port: int, token: str, reviewer: str, beside: Path | None = None) -> ASGIApp:
     """The viewer of a corpus as an ASGI application behind its guard.
 
     Raises:
@@ -81,7 +89,7 @@ def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -
     """
     for folder in filter(None, (corpus, beside)):
         RunFolder.read(folder).close()
-    viewer = Viewer(corpus, Summary(corpus), Summary(beside) if beside else None)
+    viewer = Viewer(corpus, Summary(corpus), reviewer, Summary(beside) if beside else None)
     pages = Jinja2Templates(env=_environment())
     for template in pages.env.list_templates():  # not while somebody waits for the first page
         pages.get_template(template)
@@ -118,12 +126,20 @@ def build_app(corpus: Path, port: int, token: str, beside: Path | None = None) -
 
         return answer
 
+    async def take_review(request: Request) -> Response:
+        body = await request.body()
+        try:
+            return await run_in_threadpool(review, viewer, request, body)
+        except UserError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+
     app = Starlette(
         routes=[
             Route("/", page("run.html", run)),
             Route("/graph", page("graph.html", graph)),
             Route("/examples", page("examples.html", examples)),
             Route("/examples/{id}", page("example.html", example)),
+            Route("/examples/{id}/review", take_review, methods=["POST"]),
             Route("/personas", page("personas.html", personas)),
             Route("/judges", page("judges.html", judges)),
             Route("/cost", page("cost.html", cost)),
@@ -144,6 +160,7 @@ def run(viewer: Viewer, request: Request) -> dict[str, Any]:
         waiting, _ = ledger.count_calls()
         seeds, traces = len(folder.seeds), flows(folder)
     counts = tables.counts(viewer.summary)
+    standing = Reviews(viewer.corpus).standing()
     used = {
         "tokens": sum(u.prompt_tokens + u.completion_tokens for u in usage),
         "calls": sum(u.calls for u in usage),
@@ -152,7 +169,7 @@ def run(viewer: Viewer, request: Request) -> dict[str, Any]:
         "busy_s": sum(busy.values()),
     }
     return {
-        "recipe": recipe, "counts": counts, "seeds": seeds, "used": used, "waiting": waiting,
+        "recipe": recipe, "counts": counts, "reviewed": len(standing), "seeds": seeds, "used": used, "waiting": waiting,
         "reasons": tables.reasons(viewer.summary), "flows": traces, "speeds": tables.speeds(viewer.summary),
     }  # fmt: skip
 
@@ -199,8 +216,30 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     before, after = tables.neighbours(viewer.summary, chosen, turn)
     return {
         "chosen": chosen, "told": told, "example": told.example, "steps": steps, "turn": turn, "twin": twin,
-        "before": before, "after": after, "versions": _changes(told.example.versions), "diff": diffs.words,
+        "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
+        "reviewer": viewer.reviewer, "before": before, "after": after, "versions": _changes(told.example.versions),
+        "diff": diffs.words,
     }  # fmt: skip
+
+
+def review(viewer: Viewer, request: Request, body: bytes) -> Response:
+    """Write down what the reviewer said, and go on to the next example."""
+    said = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    label = said.get("label", "")
+    if label not in LABELS or len(body) > _LONGEST:
+        return PlainTextResponse(f"Expected a label ({', '.join(LABELS)}) and at most {_LONGEST:,} bytes.\n", 400)
+    chosen = Filter.of(request.query_params)
+    with RunFolder.read(viewer.corpus) as folder:
+        example, _ = folder.find(request.path_params["id"])
+        turn = folder.ledger.turn(example.id)
+    # Before it is written down: afterwards it may be none of the chosen any more.
+    _, after = tables.neighbours(viewer.summary, chosen, turn)
+    answer = said.get("answer", "").replace("\r\n", "\n") if label == "edit" else None
+    Reviews(viewer.corpus).add(
+        Review(example.id, viewer.reviewer, label, time.time(), said.get("note", "").strip(), answer)
+    )
+    there = example.id if label == "none" or after is None else after
+    return RedirectResponse(f"/examples/{there}?{chosen.query()}", 303)
 
 
 def _address(engine: SMSpec | None) -> str:

@@ -15,12 +15,13 @@ from understudy.traces.viewer.app import build_app
 HOST = "127.0.0.1"
 
 
-def serve(corpus: Path, port: int, beside: Path | None, ready: Callable[[str], None]) -> None:
+def serve(corpus: Path, port: int, reviewer: str, beside: Path | None, ready: Callable[[str], None]) -> None:
     """Serve the viewer of a corpus.
 
     Args:
         corpus: the run folder.
         port: 0 takes one that is free.
+        reviewer: whose name reviews bear.
         beside: a second run folder to compare it with.
         ready: called with the address, token and all, as soon as pages can be opened.
 
@@ -38,7 +39,7 @@ def serve(corpus: Path, port: int, beside: Path | None, ready: Callable[[str], N
             ) from None
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        app = build_app(corpus, port, token, beside)
+        app = build_app(corpus, port, token, reviewer, beside)
         listening.listen()
         ready(f"http://{HOST}:{port}/?token={token}")
         config = uvicorn.Config(

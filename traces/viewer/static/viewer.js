@@ -1,7 +1,10 @@
 "use strict";
 // Keys follow the links that a page has anyway; without this script every page works the same.
 const follow = (query) => document.querySelector(query)?.click();
+const press = (key) => document.querySelector(`[data-key="${key}"]`)?.click();
 const keys = {
+  a: () => press("a"),
+  r: () => press("r"),
   j: () => follow('a[rel="next"]'),
   k: () => follow('a[rel="prev"]'),
   u: () => follow('a[rel="up"]'),

@@ -1,0 +1,104 @@
+"""What people said of examples: `reviews.jsonl` in the run folder, to which lines are only added.
+
+A review is no part of what a run made: the ledger does not list the file, and a run neither reads nor changes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, get_args
+
+from understudy.corpus.storage import storage_errors
+from understudy.errors import RunFolderError
+
+FILE = "reviews.jsonl"
+Label = Literal["accept", "reject", "edit", "none"]
+"""`none` takes back what the same reviewer said before."""
+LABELS: tuple[Label, ...] = get_args(Label)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What one person said of one example."""
+
+    example: str
+    reviewer: str
+    label: Label
+    at: float
+    """Unix seconds."""
+    note: str = ""
+    answer: str | None = None
+    """Of an edit: the last answer as it should be."""
+
+
+class Reviews:
+    """The reviews of a corpus; several processes may add to them at once."""
+
+    def __init__(self, corpus: Path) -> None:
+        self._path = corpus / FILE
+
+    def add(self, review: Review) -> None:
+        """Add a review; it is durable when this returns.
+
+        Raises:
+            StorageError: when the disk is full or fails.
+        """
+        line = json.dumps(asdict(review), ensure_ascii=False) + "\n"
+        with storage_errors(self._path), open(self._path, "ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            _without_torn_line(file)
+            file.write(line.encode("utf-8", "surrogatepass"))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def __iter__(self) -> Iterator[Review]:
+        """Every review that stands, in the order in which they were given: of each reviewer the last of an example.
+
+        Raises:
+            RunFolderError: when a line is no review.
+        """
+        last: dict[tuple[str, str], Review] = {}
+        for review in self._lines():
+            last.pop((review.example, review.reviewer), None)
+            if review.label != "none":
+                last[review.example, review.reviewer] = review
+        return iter(last.values())
+
+    def _lines(self) -> Iterator[Review]:
+        if not self._path.exists():
+            return
+        with open(self._path, encoding="utf-8", errors="surrogatepass") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith("\n"):
+                    return  # it is being written, or a crash came: nobody was told that it stands
+                try:
+                    review = Review(**json.loads(line))
+                    if review.label not in LABELS or not isinstance(review.at, int | float):
+                        raise ValueError(review.label)
+                except (TypeError, ValueError) as error:
+                    raise RunFolderError(
+                        f"line {number} is no review: {error}",
+                        where=str(self._path),
+                        expected="example, reviewer, label, at, note and answer, as the viewer writes them",
+                        remedy="put the line right, or take it out",
+                    ) from error
+                yield review
+
+    def standing(self) -> dict[str, Review]:
+        """Of each example the review that counts: the last, whoever gave it."""
+        return {review.example: review for review in sorted(self, key=lambda review: review.at)}
+
+
+def _without_torn_line(file: BinaryIO) -> None:
+    """Cut off a last line that a crash left without its end."""
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(size - 1)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
