@@ -119,7 +119,10 @@ async def test_what_people_said_comes_along(project: Path, tmp_path: Path) -> No
         assert export(folder, tmp_path / "reviewed.jsonl", "reviewed") == 2
         found = {row["id"]: row for row in rows(tmp_path / "reviewed.jsonl")}
         assert found[kept[0].id]["messages"] == kept[0].payload["messages"] and found[kept[0].id]["reviewer"] == "ann"
-        assert found[kept[2].id]["messages"] == [*kept[2].payload["messages"][:-1], {"role": "assistant", "content": "Better."}]
+        assert found[kept[2].id]["messages"] == [
+            *kept[2].payload["messages"][:-1],
+            {"role": "assistant", "content": "Better."},
+        ]
 
         assert export(folder, tmp_path / "argilla.json", "argilla") == len(kept)
         records = {row["id"]: row for row in json.loads((tmp_path / "argilla.json").read_text(encoding="utf-8"))}
@@ -129,7 +132,9 @@ async def test_what_people_said_comes_along(project: Path, tmp_path: Path) -> No
         assert records[kept[0].id]["metadata"].keys() == {"source", "skill", "leaf"}
 
         assert export(folder, tmp_path / "tasks.json", "label-studio") == len(kept)
-        tasks = {row["data"]["example"]: row for row in json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))}
+        tasks = {
+            row["data"]["example"]: row for row in json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+        }
         (prediction,) = tasks[kept[2].id]["predictions"]
         assert [one["value"] for one in prediction["result"]] == [{"choices": ["accept"]}, {"text": ["Better."]}]
         assert tasks[kept[1].id]["predictions"][0]["result"][0]["value"] == {"choices": ["reject"]}

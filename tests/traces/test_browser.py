@@ -120,12 +120,19 @@ def test_keys_and_pointer_lead_from_view_to_view(viewer: Callable[..., str], bro
     page.keyboard.press("k")
     page.wait_for_url(first)
     page.keyboard.press("u")
-    page.wait_for_url("**/examples**")
+    page.wait_for_url(lambda url: "/examples/" not in url)
     page.keyboard.press("/")
     page.keyboard.type("onerror")
     page.keyboard.press("Enter")
     page.wait_for_url("**words=onerror**")
     assert page.locator("tbody tr").count() == 4
+    page.click("tbody tr:first-child a.id")
+    page.wait_for_url("**/examples/*")
+    reviewed = page.url
+    page.keyboard.press("a")
+    page.wait_for_url(lambda url: url != reviewed)
+    page.goto(f"{root}/examples?review=accept")
+    assert page.locator("tbody tr").count() == 1
     page.keyboard.press("g")
     page.wait_for_url("**/graph")
     page.locator("svg.graph a:has(text.loss.duplicate)").first.click()
