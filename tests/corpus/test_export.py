@@ -110,7 +110,7 @@ async def test_what_people_said_comes_along(project: Path, tmp_path: Path) -> No
     out = await made(project)
     reviews = Reviews(out)
     with RunFolder.read(out) as folder:
-        kept = [example for example in folder.examples("accepted", "train")]
+        kept = list(folder.examples("accepted", "train"))
         with pytest.raises(UserError, match="no reviewed rows") as caught:
             export(folder, tmp_path / "none.jsonl", "reviewed")
         assert "understudy traces" in str(caught.value.remedy)
