@@ -91,8 +91,10 @@ def build_app(corpus: Path, port: int, token: str, reviewer: str, beside: Path |
         RunFolder.read(folder).close()
     viewer = Viewer(corpus, Summary(corpus), reviewer, Summary(beside) if beside else None)
     pages = Jinja2Templates(env=_environment())
-    for template in pages.env.list_templates():  # not while somebody waits for the first page
+    # Nobody waits for the first page until templates, libraries and columns have been loaded.
+    for template in pages.env.list_templates():
         pages.get_template(template)
+    tables.facets(viewer.summary, Filter(words="a"))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
