@@ -27,12 +27,13 @@ from understudy.corpus.reviews import LABELS, Review, Reviews
 from understudy.errors import UnderstudyError, UserError
 from understudy.nouns import Version
 from understudy.recipe import OpenAISM, SMSpec
+from understudy.traces.charts import scatter
 from understudy.traces.compare import compare
 from understudy.traces.filters import Filter
 from understudy.traces.flow import flows
 from understudy.traces.story import story
 from understudy.traces.summary import Summary
-from understudy.traces.viewer import diffs, requests, tables
+from understudy.traces.viewer import diffs, people, requests, tables
 from understudy.traces.viewer.flowchart import chart
 from understudy.traces.viewer.guard import Guard
 
@@ -202,6 +203,7 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     told = story(viewer.corpus, request.path_params["id"])
     with RunFolder.read(viewer.corpus) as folder:
         turn = folder.ledger.turn(told.example.id)
+        _, split = folder.seeds[turn % len(folder.seeds)]
         engines = folder.recipe.engines
         twin = None
         if told.example.status == "duplicate" and told.example.parents:
@@ -218,7 +220,7 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     before, after = tables.neighbours(viewer.summary, chosen, turn)
     return {
         "chosen": chosen, "told": told, "example": told.example, "steps": steps, "turn": turn, "twin": twin,
-        "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
+        "split": split, "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
         "reviewer": viewer.reviewer, "before": before, "after": after, "versions": _changes(told.example.versions),
         "diff": diffs.words,
     }  # fmt: skip
@@ -265,8 +267,12 @@ def _changes(versions: Sequence[Version]) -> list[dict[str, Any]]:
 
 
 def personas(viewer: Viewer, request: Request) -> dict[str, Any]:
-    """What became of each persona's drafts."""
-    return {"personas": tables.personas(viewer.summary)}
+    """What became of each persona's drafts, and where personas stand to one another."""
+    found = tables.personas(viewer.summary)
+    with RunFolder.read(viewer.corpus) as folder:
+        points, drafts = people.mapped(folder, viewer.summary, found)
+    title = f"{len(points)} personas, by the first {drafts:,} drafts that passed the gate"
+    return {"personas": found, "map": scatter(points, title) if points else None, "mapped": drafts}
 
 
 def judges(viewer: Viewer, request: Request) -> dict[str, Any]:
