@@ -184,7 +184,7 @@ def _watch(process: subprocess.Popen[bytes], limit: float) -> int | None:
             return None
         peak = max(peak, _memory(process.pid))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SAMPLE_S)
+            process.wait(_SAMPLE_S if peak else 0.01)  # a short run must be seen at least once
     return peak
 
 
