@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import agents, evaluate, export, graph, init, journal, people, report, run, traces, train
+from understudy.cli import agents, check, evaluate, export, graph, init, journal, people, report, run, traces, train
 
 app = typer.Typer(
     name="understudy",
@@ -25,6 +25,7 @@ app.add_typer(people.app, name="personas")
 app.command()(run.run)
 app.command()(traces.traces)
 app.command()(report.report)
+app.command()(check.check)
 app.add_typer(journal.app, name="journal")
 app.command()(export.export)
 app.command()(train.train)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from understudy.errors import RunFolderError
 from understudy.graphs.alike import Alike
 from understudy.graphs.indexes import fill
 from understudy.graphs.plan import Plan
+from understudy.graphs.replay import Absent, AtHand, Missing, Naming
 from understudy.graphs.runner import matching
 from understudy.graphs.state import Context
 from understudy.graphs.work import corpus
-from understudy.models import SM, Capabilities, Reply, Request, open_embedder
-from understudy.models.caller import Budget, Caller
-from understudy.nouns import Call
+from understudy.models import SM, open_embedder
+from understudy.models.caller import Budget
 from understudy.personas import load_set
 from understudy.recipe import Recipe, unserved
 
@@ -62,62 +62,6 @@ class Rehearsal:
         return self.needed / self.tried if self.tried else 0.0
 
 
-class _Missing(Exception):
-    """A call that is not at hand."""
-
-    agent = ""
-
-
-class _Absent(SM):
-    """Has the name and the capabilities of an SM, and answers nothing."""
-
-    engines: dict[str, dict[str, Any]]
-    name: str
-
-    @property
-    def identity(self) -> str:
-        return str(self.engines[self.name]["identity"])
-
-    @property
-    def capabilities(self) -> Capabilities:
-        known = self.engines[self.name]
-        return Capabilities(schema=known["schema"], regex=known["regex"])
-
-    def adapted(self, adapter: str) -> _Absent:
-        known = f"{self.name}/{adapter}"
-        return _Absent(engines=self.engines, name=known if known in self.engines else self.name)
-
-    async def complete(self, request: Request) -> tuple[Reply, ...]:
-        raise _Missing
-
-
-class _AtHand:
-    """Stands in for the journal."""
-
-    def __init__(self, earlier: Sequence[RunFolder]) -> None:
-        self._earlier = earlier
-        self.found = 0
-
-    async def call(self, key: str, make: Callable[[], Awaitable[Call]]) -> Call:
-        """The call under `key` in an earlier corpus."""
-        for folder in self._earlier:
-            if (call := folder.call(key)) is not None:
-                self.found += 1
-                return call
-        return await make()
-
-
-class _Naming(Caller):
-    """Says whose call is missing."""
-
-    async def call(self, agent: str, *args: Any, **named: Any) -> Call:
-        try:
-            return await super().call(agent, *args, **named)
-        except _Missing as missing:
-            missing.agent = agent
-            raise
-
-
 def rehearse(recipe: Recipe, reuse: Sequence[Path]) -> Rehearsal:
     """Walk the first drafts of a run through earlier corpora.
 
@@ -148,8 +92,8 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     admitted = PairIndex(recipe.dedup.minhash, recipe.dedup.embedding, embedder)
     for _ in fill(admitted, "gate", iter(()), recipe, embedder):
         pass
-    at_hand = _AtHand(earlier)
-    caller = _Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)
+    at_hand = AtHand(earlier)
+    caller = Naming(_engines(recipe, earlier), at_hand, Budget(), recipe.seed)
     gate = Gate(admitted, 0)
     context = Context(
         recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared,
@@ -169,7 +113,7 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
             out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")
             said.whole += 1
             accepted += out.value["example"].status == "accepted"
-        except _Missing as missing:
+        except Missing as missing:
             calls, chance = before.of(seed.id, draw)
             said.missing[missing.agent] += 1
             left = calls - (at_hand.found - found_before)
@@ -202,7 +146,7 @@ def _engines(recipe: Recipe, earlier: Sequence[RunFolder]) -> dict[str, SM]:
             if theirs is not None and unserved(theirs) == unserved(spec):
                 known |= {key: value for key, value in said.items() if key.split("/")[0] == name}
     unknown = {"identity": "not known yet", "schema": True, "regex": True}
-    return {name: _Absent(engines=known if name in known else {name: unknown}, name=name) for name in recipe.engines}
+    return {name: Absent(engines=known if name in known else {name: unknown}, name=name) for name in recipe.engines}
 
 
 class _Before:

@@ -294,3 +294,22 @@ def test_what_a_reviewer_writes_is_text(hostile: Path) -> None:
         browser.post(f"/examples/{first}/review", data={"label": "edit", "note": run, "answer": run}, headers=SAME)
         page = browser.get(f"/examples/{first}").text
         assert page.count("<script") == 1 and "&lt;script&gt;document.title" in page
+
+
+def test_an_example_is_pinned_beside_the_recipe(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed = Seed.of("text", "x", "y")
+    with by_hand.written(tmp_path, [seed]) as folder:
+        drafts = [by_hand.drawn(seed, 0, "one"), by_hand.drawn(seed, 1, "one", "duplicate", "same words")]
+        by_hand.add(folder, drafts)
+        corpus, ids = folder.path, [example.id for example, _ in drafts]
+    for browser in opened(corpus):
+        assert "as a test case" in browser.get(f"/examples/{ids[0]}").text
+        assert "as a test case" not in browser.get(f"/examples/{ids[1]}").text
+        answer = browser.post(f"/examples/{ids[0]}/pin?status=accepted", headers=SAME)
+        assert (
+            answer.status_code == 200 and "pin it again" in answer.text and str(answer.url).endswith("?status=accepted")
+        )
+        assert [path.name for path in (tmp_path / "cases").iterdir()] == [f"{ids[0][:12]}.json"]
+        answer = browser.post(f"/examples/{ids[1]}/pin", headers=SAME)
+        assert answer.status_code == 400 and "a duplicate is one beside other examples" in answer.text
+        assert browser.post(f"/examples/{ids[0]}/pin").status_code == 403

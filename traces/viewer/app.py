@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from understudy.corpus import RunFolder
 from understudy.corpus.accounting import spent
+from understudy.corpus.cases import HOME, pin
 from understudy.corpus.reviews import LABELS, Review, Reviews
 from understudy.errors import UnderstudyError, UserError
 from understudy.nouns import Version
@@ -129,12 +130,15 @@ def build_app(corpus: Path, port: int, token: str, reviewer: str, beside: Path |
 
         return answer
 
-    async def take_review(request: Request) -> Response:
-        body = await request.body()
-        try:
-            return await run_in_threadpool(review, viewer, request, body)
-        except UserError as error:
-            return PlainTextResponse(f"{error}\n", 400)
+    def posted(take: Callable[[Viewer, Request, bytes], Response]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            body = await request.body()
+            try:
+                return await run_in_threadpool(take, viewer, request, body)
+            except UserError as error:
+                return PlainTextResponse(f"{error}\n", 400)
+
+        return answer
 
     app = Starlette(
         routes=[
@@ -142,7 +146,8 @@ def build_app(corpus: Path, port: int, token: str, reviewer: str, beside: Path |
             Route("/graph", page("graph.html", graph)),
             Route("/examples", page("examples.html", examples)),
             Route("/examples/{id}", page("example.html", example)),
-            Route("/examples/{id}/review", take_review, methods=["POST"]),
+            Route("/examples/{id}/review", posted(review), methods=["POST"]),
+            Route("/examples/{id}/pin", posted(pinned), methods=["POST"]),
             Route("/personas", page("personas.html", personas)),
             Route("/judges", page("judges.html", judges)),
             Route("/cost", page("cost.html", cost)),
@@ -204,6 +209,7 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     with RunFolder.read(viewer.corpus) as folder:
         turn = folder.ledger.turn(told.example.id)
         _, split = folder.seeds[turn % len(folder.seeds)]
+        case = folder.recipe.folder / HOME / f"{told.example.id[:12]}.json"
         engines = folder.recipe.engines
         twin = None
         if told.example.status == "duplicate" and told.example.parents:
@@ -220,9 +226,9 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     before, after = tables.neighbours(viewer.summary, chosen, turn)
     return {
         "chosen": chosen, "told": told, "example": told.example, "steps": steps, "turn": turn, "twin": twin,
-        "split": split, "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
-        "reviewer": viewer.reviewer, "before": before, "after": after, "versions": _changes(told.example.versions),
-        "diff": diffs.words,
+        "split": split, "case": case, "pinned": case.exists(), "reviewer": viewer.reviewer,
+        "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
+        "before": before, "after": after, "versions": _changes(told.example.versions), "diff": diffs.words,
     }  # fmt: skip
 
 
@@ -244,6 +250,14 @@ def review(viewer: Viewer, request: Request, body: bytes) -> Response:
     )
     there = example.id if label == "none" or after is None else after
     return RedirectResponse(f"/examples/{there}?{chosen.query()}", 303)
+
+
+def pinned(viewer: Viewer, request: Request, body: bytes) -> Response:
+    """Pin an example as a case beside the corpus's recipe, and show it again."""
+    with RunFolder.read(viewer.corpus) as folder:
+        example, _ = folder.find(request.path_params["id"])
+        pin(folder, example.id, Reviews(viewer.corpus).standing().get(example.id))
+    return RedirectResponse(f"/examples/{example.id}?{Filter.of(request.query_params).query()}", 303)
 
 
 def _address(engine: SMSpec | None) -> str:
