@@ -135,7 +135,7 @@ class Server:
 
     def __init__(self, corpus: Path, cache: Path) -> None:
         environment = {**os.environ, "UNDERSTUDY_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
-        command = ["understudy", "traces", str(corpus), "--no-open"]
+        command = [str(Path(sys.executable).with_name("understudy")), "traces", str(corpus), "--no-open"]
         self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
         self.address = next(self._addresses())
         self._cookie = ""

@@ -177,6 +177,8 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> 
     if reused := sum(cost.reused for cost in books.agents.values()):
         calls = sum(cost.calls for cost in books.agents.values())
         screen.print(f"{reused:,} of {calls:,} calls were taken over from an earlier corpus, at no cost")
+    if recipe.review:
+        _review(outcome.folder)
     lost = sorted(books.reasons.items(), key=lambda item: -item[1])
     for reason, count in lost[:6]:
         screen.print(f"  {count:5d}  {reason}", style="dim")
@@ -192,6 +194,17 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> 
     if outcome.ended in more:
         screen.print(f"{more[outcome.ended]}\n  [bold]{escape(again)}[/]", soft_wrap=True)
     screen.print("\nNext:\n  " + "\n  ".join(map(escape, steps)), soft_wrap=True)
+
+
+def _review(folder: Path) -> None:
+    """How much people have still to look at."""
+    from understudy.corpus import RunFolder
+
+    with RunFolder.read(folder) as corpus:
+        word = corpus.word()
+        due = sum(word.due(row["id"]) for row in corpus.rows(columns=["id"]))
+    rejected = sum(review.label == "reject" for review in word.standing.values())
+    console().print(f"{len(word.standing):,} reviewed by people, {rejected:,} rejected; {due:,} to be reviewed")
 
 
 def _rows(books: Any) -> list[tuple[str, str, str, str]]:

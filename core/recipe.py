@@ -429,6 +429,9 @@ class Recipe(Strict):
     orders; the others stay on record for preference data."""
     dedup: Dedup = Dedup()
     verify: Verify = Verify()
+    review: float = Field(0.0, ge=0, le=1)
+    """Share of the accepted examples that people are to review in `understudy traces`; 1 is every one. Training and
+    export leave out what is to be reviewed and is not yet; the run's next sitting makes up for what people rejected."""
     test_share: float = Field(0.2, ge=0, lt=1)
     """Share of seeds whose examples go to the test split."""
     license: str = "other"
@@ -487,7 +490,8 @@ class Recipe(Strict):
         where a model is served.
         """
         body = self.model_dump(
-            mode="json", exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed"}
+            mode="json",
+            exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed", "review"},
         )
         for section, key, later in _LATER:
             if body[section][key] == later:

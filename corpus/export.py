@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from understudy.corpus.folder import RunFolder
 from understudy.corpus.order import arranged, likeness
-from understudy.corpus.reviews import Review, Reviews
+from understudy.corpus.reviews import Review
 from understudy.corpus.rows import example as example_of
 from understudy.corpus.storage import storage_errors
 from understudy.errors import UserError
@@ -23,19 +23,21 @@ FORMS: tuple[Form, ...] = get_args(Form)
 # How a version can end without being worse than the one that was kept.
 _NOT_WORSE = ("tied", "not understood", "no gain", "repetition", "no answer", "parse", "loop", "refused by the engine")
 Row = dict[str, Any]
+_FOR_REVIEWERS = ("argilla", "label-studio")
 
 
 def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "train", seed: int = 0) -> int:
     """Write a split into a .jsonl or .parquet file, or for reviewers into a .json file; returns the number of rows.
 
     Rows stand in a seeded order in which no two neighbours are of the same document and the same agent who asked, as
-    far as that can be.
+    far as that can be. What people rejected, or are still to review, is left out, except for reviewers; `chat` and
+    `reviewed` have their edits.
 
     Args:
         folder: the corpus.
         path: the file; its suffix says which kind.
         form: `chat`: `messages`, and `tools` where there are some. `reviewed`: the same for what people accepted or
-            edited (`Reviews`), with their edits. `preference`: `prompt`, `chosen` and `rejected`,
+            edited alone. `preference`: `prompt`, `chosen` and `rejected`,
             each a list of messages: what was kept against each answer to the same instruction that it replaced or
             beat. `versions`: like `chat`, for every version that was kept on the way, with its `round`. `argilla`,
             `label-studio`: what these tools import to have examples reviewed; what was said already comes along.
@@ -46,16 +48,18 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
         UserError: when the suffix is another, or there is no such row.
         StorageError: when the disk is full.
     """
-    suffixes = (".json",) if form in ("argilla", "label-studio") else (".jsonl", ".parquet")
+    suffixes = (".json",) if form in _FOR_REVIEWERS else (".jsonl", ".parquet")
     if path.suffix not in suffixes:
         raise UserError(f"cannot write a `{path.suffix}` file", where=str(path), expected=" or ".join(suffixes))
     if not path.absolute().parent.is_dir():
         raise UserError("no such folder", where=str(path.parent))
     rows, keys = [], []
-    reviews = Reviews(folder.path).standing()
+    word = folder.word()
     for kept in folder.rows("accepted", split):
         example = example_of(kept)
-        for row in _FORMS[form](folder, example, reviews.get(example.id)):
+        if form not in _FOR_REVIEWERS and not word.keeps(example.id):
+            continue
+        for row in _FORMS[form](folder, example, word.standing.get(example.id)):
             rows.append(row if form == "label-studio" else row | {"id": example.id})
             keys.append(likeness(kept))
     if not rows:
@@ -79,17 +83,18 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
 
 
 def _chat(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
-    row: Row = {"messages": example.payload["messages"]}
+    turns = example.payload["messages"]
+    if review is not None and review.answer is not None:
+        turns = [*turns[:-1], turns[-1] | {"content": review.answer}]
+    row: Row = {"messages": turns}
     if tools := example.payload.get("tools"):
         row["tools"] = json.dumps(tools, ensure_ascii=False)
     yield row
 
 
 def _reviewed(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
-    if review is not None and review.label != "reject":
+    if review is not None:
         for row in _chat(folder, example, review):
-            if review.answer is not None:
-                row["messages"] = [*row["messages"][:-1], {"role": "assistant", "content": review.answer}]
             yield row | {"reviewer": review.reviewer}
 
 

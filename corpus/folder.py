@@ -36,6 +36,7 @@ from understudy.corpus import merging, rows, seeds
 from understudy.corpus.accounting import Accounting
 from understudy.corpus.ledger import Draft, File, Ledger
 from understudy.corpus.readers import read_sources
+from understudy.corpus.reviews import Reviews, Word
 from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
 from understudy.nouns import Call, Example, Kind, Seed, address
@@ -264,6 +265,10 @@ class RunFolder:
         prefix = f"data/{split or ''}" if status == "accepted" else f"{_HOMES[status]}/"
         return rows.read(self.path, self.ledger.files(prefix), columns)
 
+    def word(self) -> Word:
+        """What people said of the examples, under the recipe's `review`."""
+        return Word(Reviews(self.path).standing(), self.recipe.review)
+
     def index(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """What passed the gate (stage `gate`), and what was accepted after refinement (`final`), in plan order."""
         files = self.ledger.files("index/")  # now: the rows may be read in another thread
@@ -356,6 +361,6 @@ def _changes(old: dict[str, Any], new: dict[str, Any], at: str = "") -> list[str
         name = f"{at}{key}"
         if isinstance(before, dict) and isinstance(after, dict):
             out += _changes(before, after, f"{name}.")
-        elif before != after and name not in {"accept", "in_flight", "name", "license", "draws_per_seed"}:
+        elif before != after and name not in {"accept", "in_flight", "name", "license", "draws_per_seed", "review"}:
             out.append(f"{name}: {before} -> {after}")
     return [change for change in out if not change.startswith(("training.", "budget."))]

@@ -1,6 +1,8 @@
 """What people said of examples: `reviews.jsonl` in the run folder, to which lines are only added.
 
-A review is no part of what a run made: the ledger does not list the file, and a run neither reads nor changes it.
+A review is no part of what a run made: the ledger does not list the file, and no run changes it. What it is read for:
+training and export leave out what people rejected and apply their edits, and a run whose recipe asks for `review` makes
+up for what they rejected.
 """
 
 from __future__ import annotations
@@ -8,10 +10,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from understudy.corpus.storage import storage_errors
 from understudy.errors import RunFolderError
@@ -92,6 +94,38 @@ class Reviews:
     def standing(self) -> dict[str, Review]:
         """Of each example the review that counts: the last, whoever gave it."""
         return {review.example: review for review in sorted(self, key=lambda review: review.at)}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What people's word makes of the accepted examples."""
+
+    standing: dict[str, Review]
+    """The review that counts, by example."""
+    share: float
+    """Of the accepted examples, those that must be reviewed."""
+
+    def due(self, example: str) -> bool:
+        """Whether an accepted example is to be reviewed and is not yet. Ids are hashes, so the draw is an even one."""
+        return example not in self.standing and int(example[:8], 16) < self.share * 2**32
+
+    def keeps(self, example: str) -> bool:
+        """Whether an accepted example may be used: people have not rejected it, and need not look at it first."""
+        review = self.standing.get(example)
+        return review.label != "reject" if review else not self.due(example)
+
+    def rows(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Of accepted rows those that may be used, with people's edits."""
+        for row in rows:
+            if self.keeps(row["id"]):
+                yield row | {"messages": self.edited(row["id"], row["messages"])}
+
+    def edited(self, example: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The messages of an example, the last as somebody edited it."""
+        review = self.standing.get(example)
+        if review is None or review.answer is None:
+            return messages
+        return [*messages[:-1], messages[-1] | {"content": review.answer}]
 
 
 def _without_torn_line(file: BinaryIO) -> None:

@@ -179,6 +179,14 @@ def matching(recipe: Recipe, personas: PersonaSet | None, embedder: Embedder | N
     return Matching(personas, recipe.personas.draw, recipe.seed, embedder)
 
 
+def _rejected_by_people(folder: RunFolder) -> int:
+    """Accepted examples that are to be made up for."""
+    if not folder.recipe.review:
+        return 0
+    said = (review.example for review in folder.word().standing.values() if review.label == "reject")
+    return sum(found[1] == "accepted" for id in said for found in folder.ledger.draft_ids(id))
+
+
 def _collect_seldom() -> None:
     """Let the garbage collector look less often.
 
@@ -262,7 +270,8 @@ class _Run:
         )  # fmt: skip
         self.plan = Plan(work.catalog, recipe) if work.plans else None
         self.graph = work.build()
-        self.progress = Progress(recipe.accept, seeds)
+        self.goal = recipe.accept + _rejected_by_people(folder)
+        self.progress = Progress(self.goal, seeds)
         self.progress.counts.update(folder.ledger.drafts_by_status())
         self.progress.accepted_before = self.progress.counts["accepted"]
         self.watch = watch
@@ -344,7 +353,7 @@ class _Run:
     def _has_consent(self) -> bool:
         """Whether the user agreed to as many accepted examples in an earlier sitting."""
         told = self.folder.ledger.facts().get("forecast")
-        return told is not None and json.loads(told)["accept"] >= self.recipe.accept
+        return told is not None and json.loads(told)["accept"] >= self.goal
 
     async def _consult(self, ask: Callable[[Forecast], bool]) -> None:
         """Show what the run will take, and go on if that is welcome."""
@@ -352,7 +361,7 @@ class _Run:
         costs = await self.journal.run(self.folder.ledger.costs)
         told = forecast(
             costs[self.free :],
-            self.recipe.accept,
+            self.goal,
             self.turns,
             spent_tokens=self.caller.budget.spent_tokens,
             spent_money=self.caller.spent_money,
@@ -384,8 +393,8 @@ class _Run:
         self.changed.set()
 
     def _look_for_end(self) -> None:
-        if self.progress.counts["accepted"] >= self.recipe.accept:
-            self._end("goal", f"{self.recipe.accept} examples are accepted")
+        if self.progress.counts["accepted"] >= self.goal:
+            self._end("goal", f"{self.goal} examples are accepted")
 
     def _may_start(self) -> bool:
         """Whether one more draft is to be begun now: those under way go first, so memory stays flat."""
@@ -441,7 +450,7 @@ class _Run:
         """Whether the drafts under way are fewer than the goal can be expected to need."""
         counts = self.progress.counts
         rate = (counts["accepted"] + 1) / (counts.total() + 1)
-        return self.launched - self.settled < (self.recipe.accept - counts["accepted"]) / rate
+        return self.launched - self.settled < (self.goal - counts["accepted"]) / rate
 
     def _affordable(self) -> bool:
         """Whether the budget can be expected to see one more draft through."""

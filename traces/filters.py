@@ -43,7 +43,7 @@ class Filter:
     most: str = ""
     """The highest."""
     review: str = ""
-    """What people said: `accept`, `reject`, `edit`, or `none` for what nobody has reviewed."""
+    """What people said: `accept`, `reject`, `edit`, `none` for what nobody has reviewed, or `due` for what is to be."""
     words: str = ""
     """Words that its text has, in any of their English forms; a phrase stands in quotes."""
 
@@ -57,7 +57,7 @@ class Filter:
         found = cls(**{field.name: query[field.name].strip() for field in fields(cls) if field.name in query})
         _one_of("status", found.status, get_args(Status))
         _one_of("said", found.said, ("yes", "no", "alone"))
-        _one_of("review", found.review, LABELS)
+        _one_of("review", found.review, (*LABELS, "due"))
         for name in ("least", "most"):
             try:
                 float(getattr(found, name) or 0)
@@ -91,8 +91,10 @@ class Filter:
         if self.way:
             conditions.append("contains('>' || stages || '>', $way)")
             values["way"] = f">{self.way}>"
-        if self.review == "none":
+        if self.review in ("none", "due"):
             conditions.append("id NOT IN (SELECT id FROM reviews)")
+            if self.review == "due":
+                conditions.append("status = 'accepted' AND ('0x' || id[:8])::UBIGINT < $share * 4294967296")
         elif self.review:
             conditions.append("id IN (SELECT id FROM reviews WHERE label = $review)")
             values["review"] = self.review

@@ -24,7 +24,6 @@ import platformdirs
 import pyarrow as pa
 
 from understudy.corpus import RunFolder
-from understudy.corpus.reviews import Reviews
 from understudy.corpus.rows import CALL
 from understudy.corpus.storage import acquire
 from understudy.errors import RunFolderError
@@ -250,7 +249,9 @@ class Summary:
                 db.register("matches", pa.table({"turn": self._turns_with(query, self._known)}))
                 where += " AND turn IN (SELECT turn FROM matches)"
             if chosen.review:
-                standing = Reviews(self.corpus).standing()
+                with RunFolder.read(self.corpus) as folder:
+                    standing = folder.word().standing
+                    given["share"] = folder.recipe.review
                 labels = [review.label for review in standing.values()]
                 columns = {"id": pa.array(standing, pa.string()), "label": pa.array(labels, pa.string())}
                 db.register("reviews", pa.table(columns))

@@ -90,7 +90,7 @@ def train(corpus: Path, out: Path, watch: Callable[[TrainProgress], None] | None
     with RunFolder.read(corpus) as folder:
         given = folder.recipe.training.model_dump() | {k: v for k, v in changes.items() if v is not None}
         recipe = folder.recipe.model_copy(update={"training": type(folder.recipe.training).model_validate(given)})
-        accepted = list(folder.rows("accepted", "train"))
+        accepted = list(folder.word().rows(folder.rows("accepted", "train")))
         # Without its tools in the prompt, a talk about tools would teach nothing true.
         found = [(rows.messages(row), likeness(row)) for row in accepted if not row.get("tools")]
         digest = folder.digest

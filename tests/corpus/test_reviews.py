@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.corpus.reviews import FILE, Review, Reviews
+from understudy.corpus.reviews import FILE, Review, Reviews, Word
 from understudy.errors import RunFolderError
 
 
@@ -63,3 +63,34 @@ def test_reviewers_who_write_at_once_lose_nothing(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", ADDS, str(tmp_path), who]) for who in ("ann", "ben")]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(list(Reviews(tmp_path))) == 80
+
+
+@pytest.mark.parametrize(("share", "due"), [(0.0, 0), (0.25, 256), (1.0, 1024)])
+def test_the_share_that_is_to_be_reviewed_is_drawn_by_id(share: float, due: int) -> None:
+    ids = [f"{number * 2**22:08x}{'0' * 24}" for number in range(1024)]  # evenly over all ids
+    word = Word({}, share)
+    assert sum(word.due(id) for id in ids) == due == 1024 - sum(word.keeps(id) for id in ids)
+
+
+def test_peoples_word_decides_what_may_be_used() -> None:
+    low, high = "0" * 32, "f" * 32
+    reviews = {
+        "a" * 32: said("a", "ann", "reject", 1.0),
+        "b" * 32: said("b", "ann", "edit", 1.0, answer="Better."),
+        low: said(low, "ann", "accept", 1.0),
+    }
+    word = Word(reviews, 0.5)
+    assert (word.keeps("a" * 32), word.keeps("b" * 32), word.keeps(low), word.keeps(high), word.keeps("1" * 32)) == (
+        False,
+        True,
+        True,
+        True,
+        False,
+    )
+    rows = [
+        {"id": id, "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
+        for id in ("a" * 32, "b" * 32, high)
+    ]
+    assert [(row["id"][0], row["messages"][-1]) for row in word.rows(rows)] == [
+        ("b", {"role": "assistant", "content": "Better."}), ("f", {"role": "assistant", "content": "A"}),
+    ]  # fmt: skip

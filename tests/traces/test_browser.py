@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,7 +30,7 @@ def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     children = []
 
     def start(corpus: Path, *options: str) -> str:
-        command = ["understudy", "traces", str(corpus), "--no-open", *options]
+        command = [str(Path(sys.executable).with_name("understudy")), "traces", str(corpus), "--no-open", *options]
         children.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         for line in children[-1].stdout or ():
             if found := re.search(r"http://\S+", line):

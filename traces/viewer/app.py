@@ -168,6 +168,7 @@ def run(viewer: Viewer, request: Request) -> dict[str, Any]:
         waiting, _ = ledger.count_calls()
         seeds, traces = len(folder.seeds), flows(folder)
     counts = tables.counts(viewer.summary)
+    (due,) = viewer.summary.rows("SELECT count(*) AS examples FROM chosen", Filter(review="due"))
     standing = Reviews(viewer.corpus).standing()
     used = {
         "tokens": sum(u.prompt_tokens + u.completion_tokens for u in usage),
@@ -177,8 +178,9 @@ def run(viewer: Viewer, request: Request) -> dict[str, Any]:
         "busy_s": sum(busy.values()),
     }
     return {
-        "recipe": recipe, "counts": counts, "reviewed": len(standing), "seeds": seeds, "used": used, "waiting": waiting,
-        "reasons": tables.reasons(viewer.summary), "flows": traces, "speeds": tables.speeds(viewer.summary),
+        "recipe": recipe, "counts": counts, "seeds": seeds, "used": used, "waiting": waiting,
+        "reviewed": len(standing), "due": due["examples"], "reasons": tables.reasons(viewer.summary),
+        "flows": traces, "speeds": tables.speeds(viewer.summary),
     }  # fmt: skip
 
 
