@@ -313,3 +313,28 @@ def test_an_example_is_pinned_beside_the_recipe(tmp_path: Path, by_hand: SimpleN
         answer = browser.post(f"/examples/{ids[1]}/pin", headers=SAME)
         assert answer.status_code == 400 and "a duplicate is one beside other examples" in answer.text
         assert browser.post(f"/examples/{ids[0]}/pin").status_code == 403
+
+
+def test_a_duplicate_of_an_earlier_corpus_is_told_without_it(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed = Seed.of("text", "x", "y")
+    with by_hand.written(tmp_path, [seed]) as folder:
+        twin = by_hand.drawn(seed, 0, "one", "duplicate", "same words", parents=("ab" * 16,))
+        by_hand.add(folder, [twin])
+        corpus = folder.path
+    for browser in opened(corpus):
+        page = browser.get(f"/examples/{twin[0].id}")
+        assert page.status_code == 200 and "an example of an earlier corpus" in page.text
+
+
+def test_changes_of_two_runs_are_paged(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    seed, corpora = Seed.of("text", "x", "y"), []
+    for name in ("old", "new"):
+        with by_hand.written(tmp_path, [seed], name) as folder:
+            by_hand.add(folder, [by_hand.drawn(seed, n, f"{name} {n}") for n in range(60)])
+            corpora.append(folder.path)
+    for browser in opened(corpora[1], corpora[0]):
+        first = browser.get("/compare").text
+        assert "60 that both runs have" in first and first.count("What is old") == 50
+        (later,) = re.findall(r"/compare\?after=\d+", first)
+        assert browser.get(later).text.count("What is old") == 10
+        assert browser.get("/compare?after=0").text.count("What is old 0?") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from understudy.corpus import RunFolder
 from understudy.corpus.accounting import spent
 from understudy.corpus.cases import HOME, pin
 from understudy.corpus.reviews import LABELS, Review, Reviews
-from understudy.errors import UnderstudyError, UserError
+from understudy.errors import RunFolderError, UnderstudyError, UserError
 from understudy.nouns import Version
 from understudy.recipe import OpenAISM, SMSpec
 from understudy.traces.charts import scatter
@@ -66,16 +66,14 @@ class Viewer:
 
     def watch(self) -> None:
         """Bring the summaries up to date until the viewer ends."""
-        self.summary.rows(
-            "SELECT 1 FROM chosen LIMIT 1", Filter(words="a")
-        )  # the first search loads what searches need
         while not self._stop.is_set():
+            trouble = None
             for summary in self.summaries:
                 try:
                     summary.catch_up()
-                    self.trouble = None
                 except Exception as error:  # shown on every page, and tried again: pages of what is known still work
-                    self.trouble = f"{type(error).__name__}: {error}"
+                    trouble = f"{type(error).__name__}: {error}"
+            self.trouble = trouble
             self._stop.wait(_POLL_S)
 
     def stop(self) -> None:
@@ -215,7 +213,8 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
         engines = folder.recipe.engines
         twin = None
         if told.example.status == "duplicate" and told.example.parents:
-            twin, _ = folder.find(told.example.parents[0])
+            with suppress(RunFolderError):  # it may be of an earlier corpus
+                twin, _ = folder.find(told.example.parents[0])
     steps = [
         {
             "step": step,
@@ -299,11 +298,10 @@ def judges(viewer: Viewer, request: Request) -> dict[str, Any]:
 def cost(viewer: Viewer, request: Request) -> dict[str, Any]:
     """What was paid for what."""
     with RunFolder.read(viewer.corpus) as folder:
-        engines = folder.recipe.engines
         busy, usage = folder.ledger.busy(), folder.ledger.call_usage()
         money = sum(spent(folder.recipe, usage, busy))
     return {
-        "agents": tables.agents(viewer.summary), "counts": tables.counts(viewer.summary), "engines": engines,
+        "agents": tables.agents(viewer.summary), "counts": tables.counts(viewer.summary),
         "skills": tables.yields(viewer.summary, "skill"), "leaves": tables.yields(viewer.summary, "leaf"),
         "money": money,
     }  # fmt: skip
@@ -313,10 +311,9 @@ def beside_it(viewer: Viewer, request: Request) -> dict[str, Any]:
     """Two runs side by side."""
     if viewer.beside is None:
         raise UserError("no second corpus was given", remedy="understudy traces CORPUS --beside OTHER")
-    return {
-        "compared": compare(viewer.beside, viewer.summary, _turn(request, "after") or -1),
-        "other": viewer.beside.corpus.name,
-    }
+    since = _turn(request, "after")
+    compared = compare(viewer.beside, viewer.summary, -1 if since is None else since)
+    return {"compared": compared, "other": viewer.beside.corpus.name}
 
 
 def _turn(request: Request, name: str) -> int | None:
