@@ -69,6 +69,8 @@ def report(
         digest = folder.digest
         traces = flows(folder)
         versions = outcomes(folder)
+        word = folder.word()
+        touched = sum(row["id"] in word.standing for row in folder.rows(columns=["id"]))
         if html is not None:
             _write(html, folder, books, found, [path.name for path in against or []])
     if picture is not None:
@@ -76,6 +78,7 @@ def report(
     if as_json:
         told: dict[str, object] = {"accounting": books.as_dict(), "measures": found.measures, "digest": digest}
         told["figures"] = found.told
+        told["reviewed"] = {"n": touched, "of": books.drafts["accepted"], "to_be": folder.recipe.review}
         told["versions"] = [
             {"by": by_whom, "outcome": outcome, "count": count} for (by_whom, outcome), count in versions.most_common()
         ]
@@ -118,6 +121,8 @@ def report(
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
+        if word.standing:
+            screen.print(f"people have reviewed {touched:,} of them ({touched / accepted:.0%})")
     if met := found.told.get("contamination"):
         screen.print(
             f"{met['contaminated']} of {met['n']} accepted examples share {met['gram']} words in a row, or a whole "

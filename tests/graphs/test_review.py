@@ -51,3 +51,15 @@ async def test_what_is_to_be_reviewed_is_not_used_before(project: Path, tmp_path
         train = {row["id"] for row in folder.rows("accepted", "train", ["id"])}
     found = {json.loads(line)["id"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()}
     assert found == set(ids[:4]) & train and len(found) == count
+
+
+async def test_the_report_says_how_many_people_have_looked_at(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from understudy.cli import main
+
+    say(project, (await sit(project))[:3], "accept")
+    monkeypatch.setattr("sys.argv", ["understudy", "report", str(project / "out"), "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    assert json.loads(capsys.readouterr().out)["reviewed"] == {"n": 3, "of": 6, "to_be": 0.0}

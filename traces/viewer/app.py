@@ -303,7 +303,7 @@ def cost(viewer: Viewer, request: Request) -> dict[str, Any]:
     return {
         "agents": tables.agents(viewer.summary), "counts": tables.counts(viewer.summary),
         "skills": tables.yields(viewer.summary, "skill"), "leaves": tables.yields(viewer.summary, "leaf"),
-        "money": money,
+        "money": money, "used": sum(u.prompt_tokens + u.completion_tokens for u in usage),
     }  # fmt: skip
 
 
