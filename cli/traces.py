@@ -36,6 +36,9 @@ def traces(
     beside: Annotated[
         Path | None, typer.Option(help="A second corpus, which the viewer compares with.", show_default=False)
     ] = None,
+    vm: Annotated[
+        Path | None, typer.Option(help="A VM trained on it: the viewer shows what it made of it.", show_default=False)
+    ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Whose name reviews bear; else that of your account.", show_default=False)
     ] = None,
@@ -67,7 +70,7 @@ def traces(
     elif listed or as_json:
         _list(corpus, status, limit, as_json)
     else:
-        _view(corpus, status, port, beside, browse, reviewer)
+        _view(corpus, status, port, beside, vm, browse, reviewer)
 
 
 def _list(corpus: Path, status: str | None, limit: int, as_json: bool) -> None:
@@ -90,7 +93,15 @@ def _list(corpus: Path, status: str | None, limit: int, as_json: bool) -> None:
         typer.echo(f"One of them: understudy traces {corpus} {found[0][0][:12]}")
 
 
-def _view(corpus: Path, status: str | None, port: int, beside: Path | None, browse: bool, reviewer: str | None) -> None:
+def _view(
+    corpus: Path,
+    status: str | None,
+    port: int,
+    beside: Path | None,
+    vm: Path | None,
+    browse: bool,
+    reviewer: str | None,
+) -> None:
     import getpass
     import os
     import sys
@@ -107,7 +118,7 @@ def _view(corpus: Path, status: str | None, port: int, beside: Path | None, brow
         if browse and (sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             webbrowser.open(address)
 
-    serve(corpus, port, reviewer or getpass.getuser(), beside, ready)
+    serve(corpus, port, reviewer or getpass.getuser(), beside, vm, ready)
 
 
 def _skills(corpus: Path, told: Story) -> list[str]:

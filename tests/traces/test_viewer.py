@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ from starlette.testclient import TestClient
 
 from understudy.corpus import RunFolder
 from understudy.corpus.reviews import Reviews
+from understudy.errors import RunFolderError
 from understudy.nouns import Persona, Seed, Verdict, Version
 from understudy.traces.viewer import build_app, diffs
 from understudy.traces.viewer.guard import POLICY
@@ -23,9 +25,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
 
 
-def opened(corpus: Path, beside: Path | None = None) -> Iterator[TestClient]:
+def opened(corpus: Path, beside: Path | None = None, vm: Path | None = None) -> Iterator[TestClient]:
     """A browser that has opened the address which the command prints, once all is read."""
-    with TestClient(build_app(corpus, PORT, TOKEN, "ann", beside), base_url=HOME) as client:
+    with TestClient(build_app(corpus, PORT, TOKEN, "ann", beside, vm), base_url=HOME) as client:
         assert client.get(f"/?token={TOKEN}").status_code == 200
         for _ in range(200):
             if (
@@ -338,3 +340,40 @@ def test_changes_of_two_runs_are_paged(tmp_path: Path, by_hand: SimpleNamespace)
         (later,) = re.findall(r"/compare\?after=\d+", first)
         assert browser.get(later).text.count("What is old") == 10
         assert browser.get("/compare?after=0").text.count("What is old 0?") == 0
+
+
+def test_a_story_ends_with_what_a_vm_made_of_it(tmp_path: Path, by_hand: SimpleNamespace) -> None:
+    run = "<script>document.title='run'</script>"
+    seeds = [Seed.of("text", f"seed {n}", "s.md") for n in range(8)]
+    with by_hand.written(tmp_path, seeds) as folder:
+        placed = [folder.seeds[place] for place in range(8)]
+        by_hand.add(folder, [by_hand.drawn(seed, 0, f"fruit {n}") for n, (seed, _) in enumerate(placed)])
+        ids = {split: next(folder.examples(split=split)).id for split in ("train", "test")}
+        corpus, digest = folder.path, folder.digest
+    vm = tmp_path / "vm"
+    vm.mkdir()
+    lineage = {"corpus_digest": digest, "rows": 5, "steps": 40}
+    (vm / "understudy.json").write_text(json.dumps(lineage))
+    for browser in opened(corpus, vm=vm):
+        assert "40 steps over 5 rows, this one among them" in browser.get(f"/examples/{ids['train']}").text
+        assert "It was not measured" in browser.get(f"/examples/{ids['test']}").text
+    score = {
+        "example": ids["test"],
+        "base_loss": 1.25,
+        "vm_loss": 0.75,
+        "base": run,
+        "vm": "Apples.",
+        "base_f1": 0.1,
+        "vm_f1": 0.5,
+    }
+    (vm / "eval.json").write_text(json.dumps({"per_example": [score]}))
+    for browser in opened(corpus, vm=vm):
+        page = browser.get(f"/examples/{ids['test']}").text
+        assert "1.250" in page and "0.750" in page and "Apples." in page and page.count("<script") == 1
+    (vm / "understudy.json").write_text(json.dumps(lineage | {"corpus_digest": "other"}))
+    for browser in opened(corpus, vm=vm):
+        assert "another state of it" in browser.get(f"/examples/{ids['train']}").text
+    for damage in ("", "[]", "{}"):
+        (vm / "understudy.json").write_text(damage)
+        with pytest.raises(RunFolderError, match="understudy train"):
+            build_app(corpus, PORT, TOKEN, "ann", vm=vm)

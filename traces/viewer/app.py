@@ -37,6 +37,7 @@ from understudy.traces.summary import Summary
 from understudy.traces.viewer import diffs, people, requests, tables
 from understudy.traces.viewer.flowchart import chart
 from understudy.traces.viewer.guard import Guard
+from understudy.traces.vm import Learned, learned
 
 _POLL_S = 1.0
 """How often a run that goes on is looked at."""
@@ -55,6 +56,8 @@ class Viewer:
     """Who reviews here."""
     beside: Summary | None
     """Of a second corpus, to compare with."""
+    vm: Learned | None = None
+    """What a VM made of the corpus."""
     trouble: str | None = None
     """Why the summaries could not be brought up to date."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -81,15 +84,18 @@ class Viewer:
         self._stop.set()
 
 
-def build_app(corpus: Path, port: int, token: str, reviewer: str, beside: Path | None = None) -> ASGIApp:
+def build_app(
+    corpus: Path, port: int, token: str, reviewer: str, beside: Path | None = None, vm: Path | None = None
+) -> ASGIApp:
     """The viewer of a corpus as an ASGI application behind its guard.
 
     Raises:
-        RunFolderError: when a folder is no corpus.
+        RunFolderError: when a folder is no corpus, or no VM.
     """
     for folder in filter(None, (corpus, beside)):
         RunFolder.read(folder).close()
-    viewer = Viewer(corpus, Summary(corpus), reviewer, Summary(beside) if beside else None)
+    known = learned(vm, corpus) if vm else None
+    viewer = Viewer(corpus, Summary(corpus), reviewer, Summary(beside) if beside else None, known)
     pages = Jinja2Templates(env=_environment())
     # Nobody waits for the first page until templates, libraries and columns have been loaded.
     for template in pages.env.list_templates():
@@ -227,7 +233,8 @@ def example(viewer: Viewer, request: Request) -> dict[str, Any]:
     before, after = tables.neighbours(viewer.summary, chosen, turn)
     return {
         "chosen": chosen, "told": told, "example": told.example, "steps": steps, "turn": turn, "twin": twin,
-        "split": split, "case": case, "pinned": case.exists(), "reviewer": viewer.reviewer,
+        "split": split, "vm": viewer.vm, "score": viewer.vm and viewer.vm.found.get(told.example.id),
+        "case": case, "pinned": case.exists(), "reviewer": viewer.reviewer,
         "reviews": [one for one in Reviews(viewer.corpus) if one.example == told.example.id],
         "before": before, "after": after, "versions": _changes(told.example.versions), "diff": diffs.words,
     }  # fmt: skip

@@ -15,7 +15,9 @@ from understudy.traces.viewer.app import build_app
 HOST = "127.0.0.1"
 
 
-def serve(corpus: Path, port: int, reviewer: str, beside: Path | None, ready: Callable[[str], None]) -> None:
+def serve(
+    corpus: Path, port: int, reviewer: str, beside: Path | None, vm: Path | None, ready: Callable[[str], None]
+) -> None:
     """Serve the viewer of a corpus.
 
     Args:
@@ -23,6 +25,7 @@ def serve(corpus: Path, port: int, reviewer: str, beside: Path | None, ready: Ca
         port: 0 takes one that is free.
         reviewer: whose name reviews bear.
         beside: a second run folder to compare it with.
+        vm: a VM that was trained on it.
         ready: called with the address, token and all, as soon as pages can be opened.
 
     Raises:
@@ -39,7 +42,7 @@ def serve(corpus: Path, port: int, reviewer: str, beside: Path | None, ready: Ca
             ) from None
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        app = build_app(corpus, port, token, reviewer, beside)
+        app = build_app(corpus, port, token, reviewer, beside, vm)
         listening.listen()
         ready(f"http://{HOST}:{port}/?token={token}")
         config = uvicorn.Config(
