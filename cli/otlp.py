@@ -21,7 +21,7 @@ def send(corpus: Path, example: str | None, url: str, status: str | None, conten
         from understudy.traces import otlp
     except ImportError as error:
         raise UserError(
-            f"sending traces needs {error.name}", remedy="install it with `uv pip install 'understudy[otel]'`"
+            f"sending traces needs {error.name}", remedy="install it with `pip install 'understudy[otel]'`"
         ) from error
     address = otlp.endpoint(url)
     with RunFolder.read(corpus) as folder, Progress(console=Console(stderr=True), transient=True) as progress:

@@ -67,4 +67,4 @@ def test_what_cannot_be_sent_is_an_error_with_a_remedy(
     monkeypatch.delattr("understudy.traces.otlp")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     bare = understudy("traces", "out", "--otlp", collector.url)
-    assert bare.code == 2 and "uv pip install 'understudy[otel]'" in bare.err
+    assert bare.code == 2 and "pip install 'understudy[otel]'" in bare.err
