@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from understudy.corpus.folder import RunFolder
 from understudy.corpus.order import arranged, likeness
-from understudy.corpus.reviews import Review
+from understudy.corpus.reviews import Review, edited
 from understudy.corpus.rows import example as example_of
 from understudy.corpus.storage import storage_errors
 from understudy.errors import UserError
@@ -83,10 +83,7 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
 
 
 def _chat(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
-    turns = example.payload["messages"]
-    if review is not None and review.answer is not None:
-        turns = [*turns[:-1], turns[-1] | {"content": review.answer}]
-    row: Row = {"messages": turns}
+    row: Row = {"messages": edited(example.payload["messages"], review)}
     if tools := example.payload.get("tools"):
         row["tools"] = json.dumps(tools, ensure_ascii=False)
     yield row

@@ -118,14 +118,14 @@ class Word:
         """Of accepted rows those that may be used, with people's edits."""
         for row in rows:
             if self.keeps(row["id"]):
-                yield row | {"messages": self.edited(row["id"], row["messages"])}
+                yield row | {"messages": edited(row["messages"], self.standing.get(row["id"]))}
 
-    def edited(self, example: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The messages of an example, the last as somebody edited it."""
-        review = self.standing.get(example)
-        if review is None or review.answer is None:
-            return messages
-        return [*messages[:-1], messages[-1] | {"content": review.answer}]
+
+def edited(messages: list[dict[str, Any]], review: Review | None) -> list[dict[str, Any]]:
+    """The messages of an example, the last as somebody edited it."""
+    if review is None or review.answer is None:
+        return messages
+    return [*messages[:-1], messages[-1] | {"content": review.answer}]
 
 
 def _without_torn_line(file: BinaryIO) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import platformdirs
+
 from understudy.errors import RunFolderError, StorageError
 
 
@@ -40,6 +42,11 @@ def _storage_error(path: Path, what: str) -> StorageError:
         where=str(path),
         remedy="make room, then run the same command again: nothing that was journaled is lost",
     )
+
+
+def cache() -> Path:
+    """The user's folder for what can be made again."""
+    return Path(os.environ.get("UNDERSTUDY_CACHE") or platformdirs.user_cache_dir("understudy"))
 
 
 def acquire(path: Path) -> IO[str]:

@@ -14,8 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import platformdirs
-
+from understudy.corpus.storage import cache
 from understudy.errors import ModelError
 
 NAME = "SmolLM2-135M-Instruct"
@@ -38,7 +37,7 @@ def embedded_path() -> Path:
     source = Path(spec.origin).parent / _GGUF
     # The size stands for the content: the package is pinned, and hashing 100 MB at each start is felt.
     version = hashlib.blake2b(f"{_GGUF}{source.stat().st_size}".encode(), digest_size=4).hexdigest()
-    home = Path(os.environ.get("UNDERSTUDY_CACHE") or platformdirs.user_cache_dir("understudy"))
+    home = cache()
     path = home / f"{NAME}-{version}"
     if not (path / "config.json").is_file():
         _convert(source, path)

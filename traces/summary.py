@@ -8,7 +8,6 @@ counted and told.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -20,12 +19,11 @@ from typing import IO, Any
 
 import duckdb
 import numpy as np
-import platformdirs
 import pyarrow as pa
 
 from understudy.corpus import RunFolder
 from understudy.corpus.rows import CALL
-from understudy.corpus.storage import acquire
+from understudy.corpus.storage import acquire, cache
 from understudy.errors import RunFolderError
 from understudy.nouns import address
 from understudy.traces.filters import Filter
@@ -222,11 +220,6 @@ class Summary:
         with closing(self._db.cursor()) as db:
             db.register("turns", pa.table({"turn": list(turns), "id": list(turns.values())}))
             db.execute(_FRESH, {"files": homes})
-            texts = db.execute(_TEXTS)
-            with self._words:
-                while rows := texts.fetchmany(_BATCH):
-                    self._words.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", rows)
-                self._words.execute("UPDATE made SET turns = ?", (max(turns) + 1,))
             db.begin()
             db.execute(_DRAFTS)
             db.execute(_VERDICTS)
@@ -235,6 +228,12 @@ class Summary:
             if traces:
                 db.register("said", CALL.empty_table())  # has the columns that files of earlier versions lack
                 db.execute(_CALLS, {"files": traces})
+            # Words last: a file that is merged away meanwhile is met before any is entered.
+            texts = db.execute(_TEXTS)
+            with self._words:
+                while rows := texts.fetchmany(_BATCH):
+                    self._words.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", rows)
+                self._words.execute("UPDATE made SET turns = ?", (max(turns) + 1,))
             db.commit()
         self._known = max(turns) + 1
         return True
@@ -285,11 +284,6 @@ def fetched(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """All rows of an answer, by the names of their columns."""
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def cache() -> Path:
-    """Where snapshots are kept."""
-    return Path(os.environ.get("UNDERSTUDY_CACHE") or platformdirs.user_cache_dir("understudy"))
 
 
 def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
