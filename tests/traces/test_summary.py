@@ -218,3 +218,19 @@ def test_segments_of_earlier_versions_lack_columns(tmp_path: Path, by_hand: Simp
         with closing(read(folder.path, tmp_path / "home")) as summary:
             (row,) = tables.agents(summary)
             assert (row["calls"], row["reused"], row["tokens"]) == (1, 0, 42) and tables.speeds(summary) == []
+
+
+def test_a_file_that_is_gone_for_a_moment_is_met_again_and_no_word_counted_twice(
+    tmp_path: Path, by_hand: SimpleNamespace
+) -> None:
+    with by_hand.written(tmp_path, SEEDS) as folder:
+        by_hand.add(folder, [by_hand.drawn(SEEDS[0], 0, "one")])
+        (segment,) = (folder.path / "traces").glob("*.parquet")
+        segment.rename(tmp_path / "aside")  # as when a run merges its files
+        with closing(read(folder.path, tmp_path / "home")) as summary:
+            assert summary.progress().known == 0
+            (tmp_path / "aside").rename(segment)
+            summary.catch_up()
+            assert summary.progress().whole and count(summary, words="one") == 1
+    with closing(sqlite3.connect(tmp_path / "home" / "words.db")) as words:
+        assert words.execute("SELECT count(*) FROM words WHERE words MATCH 'one'").fetchone() == (1,)
