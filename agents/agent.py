@@ -86,9 +86,10 @@ class Agent:
         voice: Voice = Voice(),  # noqa: B008
         priority: int = 0,
         variant: int = 0,
+        form: str | None = None,
         **values: Any,
     ) -> Spoken:
-        """One typed reply, from the SM that `voice` names; another for each `variant`.
+        """One typed reply, from the SM that `voice` names; another for each `variant`; `form` is a pattern for it.
 
         Raises:
             Unusable: when the first reply and the one after the error was shown both do not parse.
@@ -96,7 +97,7 @@ class Agent:
         reply = REPLIES[self.prompt.reply]
         # Of the two templates of a file, the pattern is for the editor's, or for the first turn's.
         other = values.get("next_turn") or (self.prompt.editor is not None and not editor)
-        pattern = None if other else self.prompt.form(values.get("granularity", "specific"))
+        pattern = form or (None if other else self.prompt.form(values.get("granularity", "specific")))
         marker = (self.prompt.editor_marker if editor else self.prompt.marker) or ""
         constraint = reply.constraint
         if pattern or marker:

@@ -120,6 +120,20 @@ class Catalog:
                     remedy=f"did you mean `{near[0]}`?" if near else "name a family, or family/agent",
                 )
 
+    def check_inverted(self, recipe: Recipe) -> None:
+        """That whoever writes a record before its text knows which column the text is.
+
+        Raises:
+            PromptError: naming the agent.
+        """
+        for agent in self.agents["instruct"]:
+            if agent.prompt.inverts and recipe.inverted is None:
+                raise PromptError(
+                    f"{agent.name} needs to know which column holds the text",
+                    where="agents.instruct",
+                    remedy="add a section such as `inverted: {text: title}`",
+                )
+
     @property
     def version(self) -> str:
         """Hash of every prompt that this run can use."""
@@ -163,7 +177,8 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     expected=f"one of: {', '.join(known)}",
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
-        agents[family] = tuple(known[name] for name in sorted(set(known if names is None else names)))
+        everybody = [name for name, agent in known.items() if not agent.prompt.inverts]  # who must be named
+        agents[family] = tuple(known[name] for name in sorted(set(everybody if names is None else names)))
     if cast.skills is not None:
         for skill in cast.skills:
             if skill not in skills:

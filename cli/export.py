@@ -9,16 +9,26 @@ import typer
 
 from understudy.cli.screen import Corpus, console
 
+# What a form has beside the file; see `understudy.corpus.companions`.
+_BESIDE = {
+    "llama-factory": "dataset_info.json",
+    "llama-factory-preference": "dataset_info.json",
+    "axolotl": "axolotl.yaml",
+}
+
 
 def export(
     corpus: Corpus,
-    file: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet; .json for reviewers.")],
+    file: Annotated[
+        Path, typer.Argument(help="The file to write: .jsonl or .parquet for most forms; .json for reviewers.")
+    ],
     form: Annotated[
         str,
         typer.Option(
             "--as",
-            help="chat, reviewed (what people accepted or edited), preference (pairs of answers), versions (all that"
-            " were kept), argilla or label-studio (to review there).",
+            help="chat, prompt-completion, reviewed (what people accepted or edited), preference (pairs of answers),"
+            " versions (all that were kept), stepwise; sharegpt, openai, llama-factory, llama-factory-preference or"
+            " axolotl (for these); argilla or label-studio (to review there).",
         ),
     ] = "chat",
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
@@ -37,3 +47,5 @@ def export(
     with RunFolder.read(corpus) as folder:
         count = write(folder, file, form, split=split, seed=seed)
     console().print(f"{count:,} rows in {file}")
+    if beside := _BESIDE.get(form):
+        console().print(f"and beside it {file.with_name(beside)}", soft_wrap=True)

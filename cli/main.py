@@ -8,7 +8,26 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli import agents, check, evaluate, export, graph, init, journal, people, report, run, traces, train
+from understudy.cli import (
+    agents,
+    chat,
+    check,
+    evaluate,
+    export,
+    graph,
+    init,
+    journal,
+    lineage,
+    merge,
+    people,
+    push,
+    report,
+    run,
+    serve,
+    sweep,
+    traces,
+    train,
+)
 
 app = typer.Typer(
     name="understudy",
@@ -29,7 +48,14 @@ app.command()(check.check)
 app.add_typer(journal.app, name="journal")
 app.command()(export.export)
 app.command()(train.train)
+app.command()(sweep.sweep)
 app.command(name="eval")(evaluate.evaluate)
+app.command()(lineage.lineage)
+app.command()(lineage.blame)
+app.command()(chat.chat)
+app.command()(serve.serve)
+app.command()(merge.merge)
+app.command()(push.push)
 app.command()(graph.graph)
 
 
@@ -43,13 +69,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     # Progress bars and network look-ups of libraries are not ours to show or make.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if context.invoked_subcommand != "push":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("LANGSMITH_TRACING", "false")
     if debug:

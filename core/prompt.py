@@ -43,8 +43,15 @@ Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False, "needs": None, "situation": None, "turns": 1, "next_turn": None,
+    "without_seed": False, "needs": None, "situation": None, "inverts": False, "turns": 1, "next_turn": None,
 }  # fmt: skip
+
+# What the templates of agents that invert may use instead.
+_INVERTING: dict[str, frozenset[str]] = {
+    "task": frozenset({"kind", "persona"}),
+    "next turn": frozenset({"kind", "persona", "record"}),
+    "request": frozenset({"kind", "persona", "text", "given", "fields"}),
+}
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 
@@ -111,6 +118,9 @@ class Prompt(BaseModel):
     situation: Situation | None = None
     """Instruct agents for tools: how many tools the request needs, and whether it gives all parameters, some that no
     tool takes, or not all, or whether a tool that it needs is not there."""
+    inverts: bool = False
+    """Instruct agents: whether the reply is a record like those of the seed, and a second template asks for the text
+    that it stands in. They work only in recipes that name them, with a section `inverted`."""
     turns: int = Field(1, ge=1, le=20)
     """Instruct agents: how often the user speaks; above 1, the second template says how to go on."""
     answerable: bool = True
@@ -204,11 +214,18 @@ class Prompt(BaseModel):
                 where=f"{self.file}: pattern",
                 expected=f"one each for {', '.join(get_args(Granularity))}, of a persona agent",
             )
-        if (self.turns > 1) != (self.next_turn is not None) or (self.turns > 1 and self.family != "instruct"):
+        goes_on = self.turns > 1 or self.inverts
+        if goes_on != (self.next_turn is not None) or (goes_on and self.family != "instruct"):
             raise PromptError(
-                "an instruct agent with several turns, and only such a one, says how to go on",
+                "an instruct agent with several turns, or that inverts, and only such a one, says how to go on",
                 where=f"{self.file}: turns",
-                expected="`turns` above 1, and a second template after `--- next turn ---`",
+                expected="`turns` above 1 or `inverts`, and a second template after `--- next turn ---`",
+            )
+        if self.inverts and (self.request is None or self.turns > 1):
+            raise PromptError(
+                "an agent that inverts says what the user is to have said, once",
+                where=f"{self.file}: request",
+                expected="a template with `text`, `given` and `fields`; no `turns`",
             )
         if (self.request or self.examples or self.situation) and self.family != "instruct":
             raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples, situation")
@@ -239,6 +256,7 @@ class Prompt(BaseModel):
                 permitted - {"conversation"} if self.family == "instruct" and label != "next turn" else permitted
             )
             permitted = permitted & {"kind", "persona"} if label == "request" else permitted
+            permitted = _INVERTING.get(label, permitted) if self.inverts else permitted
             if used - permitted:
                 raise PromptError(
                     f"{label} uses {sorted(used - permitted)}",

@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from understudy.lessons import Training
 from understudy.nouns import FAMILIES, address
 from understudy.prompt import Granularity, Shape
-
-
-class Strict(BaseModel):
-    """A section of the recipe: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+from understudy.sections import Strict, misplaced
 
 
 class Source(Strict):
@@ -72,13 +68,16 @@ class TransformersSM(Priced):
     backend: Literal["transformers"]
     """Which engine."""
     path: str
-    """Folder with config.json, safetensors weights and a tokenizer with a chat template."""
+    """Folder with config.json, safetensors weights and a tokenizer with a chat template; `embedded` is
+    SmolLM2-135M-Instruct."""
     device: str = "auto"
     """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto` is bfloat16 on a GPU and on CPUs that compute in it, else float32."""
     batch_size: int = Field(16, ge=1, le=1024)
     """Requests decoded together."""
+    adapters: dict[str, str] = Field({})
+    """LoRA adapters by name, each a folder as peft writes it; `voices` says who speaks through which."""
 
 
 class VLLMModel(Priced):
@@ -104,7 +103,7 @@ class VLLMModel(Priced):
     compile: bool | None = None
     """Whether the engine compiles the model first: faster replies, a slower start. Null leaves it to vLLM, but in this
     process a model on a CPU is not compiled."""
-    adapters: dict[str, str] = {}
+    adapters: dict[str, str] = Field({})
     """LoRA adapters by name, each a folder as peft writes it; `voices` says who speaks through which."""
 
 
@@ -205,7 +204,7 @@ class LangChainSM(Remote):
     """Which engine: this one needs `langchain` and the provider's package, such as `langchain-anthropic`."""
     model: str = Field(pattern=r"^[a-z0-9_-]+:.+$")
     """Provider and model, such as `anthropic:claude-sonnet-5` or `ollama:qwen3`."""
-    options: dict[str, str | int | float | bool | None] = {}
+    options: dict[str, str | int | float | bool | None] = Field({})
     """Further arguments of the provider's class, by its own names; keys of accounts come from its usual environment
     variables."""
     structured: bool = False
@@ -296,7 +295,7 @@ class Cast(Strict):
     """Who must all agree before an example is accepted; an empty list: the rules alone decide."""
     skills: tuple[str, ...] | None = None
     """Which skills are asked for, as `understudy agents` lists them; null means all that a seed can feed."""
-    quotas: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
+    quotas: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field({})
     """Shares of the drafts, by skill or by instruct agent, such as `{coding: 0.3, missing-information: 0.1}`; those
     not named share evenly in the rest. Without quotas, every agent that a seed can feed comes up equally often."""
     folder: str | None = None
@@ -319,6 +318,23 @@ class Budget(Strict):
     """Time one sitting may take; a resumed run starts its clock anew."""
     money: float | None = Field(None, gt=0)
     """What the SMs may cost in all sittings together, by their prices in this recipe."""
+
+
+class Inverted(Strict):
+    """Tables the other way round: a record is written first, then the text that it stands in."""
+
+    text: str
+    """The column of the text."""
+    given: tuple[str, ...] = ()
+    """Columns that whoever extracts is told; all others are what is to be found in the text."""
+    kept: float = Field(0.5, ge=0, le=1)
+    """Share of a record's values that are taken from the seed's rows; the SM writes the others."""
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Inverted:
+        if self.text in self.given:
+            raise misplaced(("given",), self.text, "columns other than `text`")
+        return self
 
 
 class Dedup(Strict):
@@ -355,29 +371,6 @@ class Verify(Strict):
         return self
 
 
-class Training(Strict):
-    """How the VM learns from the corpus."""
-
-    base: str = "embedded"
-    """`embedded` (SmolLM2-135M-Instruct), or the folder of a causal LM."""
-    method: Literal["lora", "full"] = "lora"
-    """Train a LoRA adapter on all linear layers, or every weight."""
-    rank: Literal[1, 8, 16, 32, 64, 128, 256] = 16
-    """LoRA rank, one of those that vLLM serves."""
-    alpha: int = Field(32, ge=1)
-    """LoRA scaling: updates are multiplied by alpha / rank."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Null means 2e-4 for LoRA and 2e-5 for full weights (LoRA wants about ten times the rate)."""
-    steps: int = Field(200, ge=1)
-    """Optimiser steps; rows are seen again when they run out."""
-    batch_size: int = Field(4, ge=1)
-    """Rows in a step."""
-    max_tokens: int = Field(512, ge=16)
-    """Longest training sequence; what is longer is left out and counted, never cut silently."""
-    seed: int = 0
-    """Random seed of the order of rows and of the adapter's first weights."""
-
-
 # Keys of an SM's section that say where and how fast it is served, not what it writes.
 _SERVING = (
     "batch_size", "price_in", "price_out", "price_hour", "delay_s", "base_url", "endpoints", "max_concurrency",
@@ -397,12 +390,6 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
 )
 
 
-def _misplaced(at: tuple[str | int, ...], got: str, expected: str) -> PydanticCustomError:
-    """An error that only the whole recipe shows, but that stands at one place in it."""
-    known = {"at": at, "got": got, "expected": expected, "place": ".".join(map(str, at))}
-    return PydanticCustomError("misplaced", "{place} is {got}, expected {expected}", known)
-
-
 class Recipe(Strict):
     """From seeds to a VM, in one file."""
 
@@ -415,9 +402,9 @@ class Recipe(Strict):
     """Most drafts that may be tried from one seed before the run gives up on `accept`."""
     budget: Budget = Budget()
     sm: SMSpec = EmbeddedSM()
-    sms: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], SMSpec] = {}
+    sms: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], SMSpec] = Field({})
     """Further SMs by name: a stronger or a cheaper one, for `voices` to call upon."""
-    voices: dict[str, Voices] = {}
+    voices: dict[str, Voices] = Field({})
     """Who speaks for a family of agents (`judge`) or for one agent (`judge/faithful`), and how; of several voices,
     each draft draws one. Whoever is not named here speaks with `sm`, as its prompt file says."""
     personas: Personas = Personas()
@@ -429,6 +416,8 @@ class Recipe(Strict):
     orders; the others stay on record for preference data."""
     dedup: Dedup = Dedup()
     verify: Verify = Verify()
+    inverted: Inverted | None = None
+    """For instruct agents that write a record and then its text (`record-to-text`): which column is the text."""
     review: float = Field(0.0, ge=0, le=1)
     """Share of the accepted examples that people are to review in `understudy traces`; 1 is every one. Training and
     export leave out what is to be reviewed and is not yet; the run's next sitting makes up for what people rejected."""
@@ -448,14 +437,14 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _known_voices(self) -> Recipe:
         if MAIN in self.sms:
-            raise _misplaced(("sms", MAIN), MAIN, f"another name: `{MAIN}` is that of the `sm:` section")
+            raise misplaced(("sms", MAIN), MAIN, f"another name: `{MAIN}` is that of the `sm:` section")
         for speaker, voices in self.voices.items():
             if speaker.partition("/")[0] not in FAMILIES:
-                raise _misplaced(("voices", speaker), speaker, f"a family ({', '.join(FAMILIES)}) or family/agent")
+                raise misplaced(("voices", speaker), speaker, f"a family ({', '.join(FAMILIES)}) or family/agent")
             for place, voice in enumerate(voices):
                 if voice.sm not in self.engines:
                     known = f"one of: {', '.join(self.engines)}"
-                    raise _misplaced(("voices", speaker, place, "sm"), voice.sm, known)
+                    raise misplaced(("voices", speaker, place, "sm"), voice.sm, known)
         return self
 
     @property
@@ -498,13 +487,18 @@ class Recipe(Strict):
                 del body[section][key]
         if self.candidates == 1:  # what was done before there was a choice
             del body["candidates"]
+        if self.inverted is None:
+            del body["inverted"]
         body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
 
 
 def unserved(spec: SMSpec) -> dict[str, Any]:
     """What an SM's section says of the model, without where and how fast it is served."""
-    return spec.model_dump(mode="json", exclude=set(_SERVING))
+    body = spec.model_dump(mode="json", exclude=set(_SERVING))
+    if isinstance(spec, TransformersSM) and not spec.adapters:  # a key that came after the first release
+        del body["adapters"]
+    return body
 
 
 def schema() -> dict[str, Any]:

@@ -4,6 +4,10 @@ Measures of a corpus are one file each: how varied (`diversity.py`, `templates.p
 (`lengths.py`), near-duplicates (`duplicates.py`), how verifiers agree (`agreement.py`), whom acceptance favours
 (`bias.py`), and what stands in a benchmark (`contamination.py`). `graphs/figures.py` calls them all.
 
+What a VM's answers are worth on a task: `task_file.py` (what a task is), `tasks.py` (its rows, and asking),
+`answering.py` (models on this machine) or `sm_answering.py`, then `task_measures.py` and `interval.py`. `forgetting.py`
+says what it unlearned, `harness.py` runs known benchmarks.
+
 A rule is a plain function in the tuple `RULES`; adding one is one function, one line there, one test.
 """
 
@@ -13,6 +17,7 @@ from understudy.evals.interval import Interval, paired_bootstrap
 from understudy.evals.rules import (
     INSTRUCTION_RULES,
     PERSONA_RULES,
+    RECORD_RULES,
     RULES,
     Pair,
     faithful_passage,
@@ -25,6 +30,7 @@ from understudy.evals.rules import (
 __all__ = [
     "INSTRUCTION_RULES",
     "PERSONA_RULES",
+    "RECORD_RULES",
     "RULES",
     "Interval",
     "Pair",

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from understudy.evals.answering import Answering, Models, Prompt
 from understudy.evals.interval import Interval, paired_bootstrap
-from understudy.models.local import hush, leave_a_core
+from understudy.evals.task_measures import f1
 
-Conversation = list[dict[str, str]]
-
-_WORD = re.compile(r"\w+")
-_ARTICLES = frozenset({"a", "an", "the"})
+Conversation = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +40,6 @@ class Comparison:
     def improved(self) -> bool:
         """Whether the VM's held-out loss is below its base's, the interval excluding zero."""
         return self.loss.gap.high < 0
-
-
-class Models:
-    """Base and VM, sharing weights where the VM is an adapter."""
-
-    def __init__(self, base: Path, vm: Path) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        leave_a_core()
-        hush()
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
-        self.tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, padding_side="left")
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        model = AutoModelForCausalLM.from_pretrained(base, **options)
-        if (vm / "adapter_config.json").is_file():
-            from peft import PeftModel
-
-            self._vm = PeftModel.from_pretrained(model, vm).to(device).eval()
-            self._base = self._vm
-        else:
-            self._vm = AutoModelForCausalLM.from_pretrained(vm, **options).to(device).eval()
-            self._base = model.to(device).eval()
-
-    @contextmanager
-    def as_base(self) -> Iterator[Any]:
-        """The base: the adapter switched off, or the other weights."""
-        off: AbstractContextManager[Any] = self._vm.disable_adapter() if self._base is self._vm else nullcontext()
-        with off:
-            yield self._base
-
-    @contextmanager
-    def as_vm(self) -> Iterator[Any]:
-        """The VM."""
-        yield self._vm
 
 
 def compare(
@@ -114,11 +71,7 @@ def compare(
             for place, messages in enumerate(conversations):
                 losses[name].append(answer_loss(model, models.tokenizer, messages))
                 say(f"loss of {name}", place + 1, len(conversations))
-            answers[name] = []
-            for start in range(0, len(asked), 8):
-                batch = asked[start : start + 8]
-                answers[name] += _greedy(model, models.tokenizer, batch, max_new_tokens)
-                say(f"answers of {name}", start + len(batch), len(asked))
+            answers[name] = _answers(models.answering(model), asked, max_new_tokens, partial(say, f"answers of {name}"))
     rows: list[dict[str, Any]] = [
         {"example": id, "base_loss": losses["base"][place], "vm_loss": losses["vm"][place]}
         for place, id in enumerate(held_out)
@@ -132,6 +85,13 @@ def compare(
             marks[name].append(f1(said, messages[-1]["content"]))
             rows[place] |= {name: said, f"{name}_f1": marks[name][-1]}
     return Comparison(_scores(losses), _scores(marks) if chosen else None, tuple(rows))
+
+
+def _answers(
+    speaker: Answering, asked: list[Conversation], max_new_tokens: int, watch: Callable[[int, int], None]
+) -> list[str]:
+    prompts = [Prompt(tuple(messages[:-1])) for messages in asked]
+    return [said for (said,) in speaker.answers(prompts, max_new_tokens, watch=watch)]
 
 
 def _scores(values: dict[str, list[float]]) -> Scores:
@@ -150,29 +110,3 @@ def answer_loss(model: Any, tokenizer: Any, messages: Conversation) -> float:
     with torch.inference_mode():
         logits = model(input_ids=ids).logits[0, prefix - 1 : -1].float()
     return float(torch.nn.functional.cross_entropy(logits, ids[0, prefix:]))
-
-
-def _greedy(model: Any, tokenizer: Any, batch: list[Conversation], max_new_tokens: int) -> list[str]:
-    import torch
-
-    prompts = [tokenizer.apply_chat_template(m[:-1], tokenize=False, add_generation_prompt=True) for m in batch]
-    encoded = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-    with torch.inference_mode():
-        out = model.generate(
-            **encoded, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id
-        )
-    texts: list[str] = tokenizer.batch_decode(out[:, encoded.input_ids.shape[1] :], skip_special_tokens=True)
-    return [text.strip() for text in texts]
-
-
-def f1(said: str, reference: str) -> float:
-    """Token F1 as SQuAD defines it (Rajpurkar et al., arXiv 1606.05250), in 0..1."""
-    one, other = Counter(_tokens(said)), Counter(_tokens(reference))
-    shared = (one & other).total()
-    if not one or not other:
-        return float(one == other)
-    return 2 * shared / (one.total() + other.total())
-
-
-def _tokens(text: str) -> list[str]:
-    return [word for word in _WORD.findall(text.casefold()) if word not in _ARTICLES]

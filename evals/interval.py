@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+
+Picks = NDArray[np.int64]
+"""Numbers of rows, shape (samples, rows in a sample)."""
+Statistic = Callable[[Picks], NDArray[np.float64]]
+"""What samples of rows come to, shape (samples,); NaN where a sample leaves it open."""
+
+# So many picks are looked at in one go: a few megabytes.
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with the bounds that hold it with 95 % confidence."""
+    """A mean, or another statistic, with the bounds that hold it with 95 % confidence."""
 
     mean: float
     low: float
@@ -31,6 +41,32 @@ def paired_bootstrap(one: list[float], other: list[float], *, rounds: int = 2000
     picks = np.random.default_rng(seed).integers(0, len(gaps), (rounds, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
     return Interval(float(gaps.mean()), float(low), float(high), len(gaps))
+
+
+def bootstrap(statistic: Statistic, n: int, *, rounds: int = 2000, seed: int = 0) -> Interval:
+    """A statistic of n rows and its 95 % percentile interval: rows are drawn with replacement (Efron, 1979).
+
+    Samples that leave the statistic open are not counted; it is NaN with its bounds if all rows do.
+
+    Raises:
+        ValueError: without a row.
+    """
+    if n < 1:
+        raise ValueError("rows are needed, got none")
+    value = float(statistic(np.arange(n, dtype=np.int64)[None])[0])
+    random = np.random.default_rng(seed)
+    found = []
+    for start in range(0, rounds, step := max(1, _AT_ONCE // n)):
+        found.append(statistic(random.integers(0, n, (min(step, rounds - start), n))))
+    known = np.concatenate(found)
+    known = known[~np.isnan(known)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) and not math.isnan(value) else (math.nan, math.nan)
+    return Interval(value, float(low), float(high), n)
+
+
+def bootstrap_difference(one: Statistic, other: Statistic, n: int, *, rounds: int = 2000, seed: int = 0) -> Interval:
+    """The statistic of one system minus that of another on the same n rows, each sample drawn for both at once."""
+    return bootstrap(lambda picks: one(picks) - other(picks), n, rounds=rounds, seed=seed)
 
 
 def wilson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -140,6 +140,8 @@ def in_role(pair: Pair, limits: Verify) -> Verdict:
 # What can be said of an instruction alone is said before its answer is paid for.
 INSTRUCTION_RULES: tuple[Rule, ...] = (in_role, self_contained, on_topic)
 PERSONA_RULES: tuple[Rule, ...] = (in_role, self_contained, repetition)
+# What is found in a text stands in it already, and is as long as it is.
+RECORD_RULES: tuple[Rule, ...] = (in_role,)
 RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, on_topic, repetition, grounding, evidence)
 
 

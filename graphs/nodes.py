@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 
 from understudy.agents import Agent, Judgement, Spoken, Unusable
 from understudy.errors import EngineRefused
-from understudy.evals import INSTRUCTION_RULES, Pair, faithful_passage, quality, verdicts
+from understudy.evals import INSTRUCTION_RULES, RECORD_RULES, RULES, Pair, faithful_passage, quality, verdicts
 from understudy.graphs.state import Context, Draft, State, told
 from understudy.nouns import Example, ExampleKind, Persona, Verdict
 
@@ -44,7 +44,7 @@ def counted(node: Node) -> Node:
 
 async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: Any) -> Spoken:
     """One typed reply in a draft."""
-    values = {"conversation": "", "results": "", "wanted": ""} | values
+    values = {"conversation": "", "results": "", "wanted": "", "record": ""} | values
     calls = state.get("calls", ())
     seed, passage = state["seed"], state.get("passage")
     if passage and state.get("recast"):  # the seed says otherwise
@@ -162,9 +162,10 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     context = runtime.context
     draft = state["draft"]
     exchanges = state.get("exchanges", ())
+    rules = RECORD_RULES if state["asked_by"].prompt.inverts else RULES
     spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
     by_turn = [
-        verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state))
+        verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state), rules)
         for before, one in enumerate((*spoken, draft))
     ]
     # Of a conversation, the first turn that breaks a rule speaks for it.

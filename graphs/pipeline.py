@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from understudy.graphs import answering, conversing, nodes, refining, routes, tooling
+from understudy.graphs import answering, conversing, inverting, nodes, refining, routes, tooling
 from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
 
@@ -34,6 +34,8 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("transform_code", nodes.transform, routes.after_transform)
     add("build_library", tooling.build_library, routes.after_library)
     add("request", tooling.request, routes.after_instruct)
+    add("write_record", inverting.write_record, routes.after_record)
+    add("write_text", inverting.write_text, routes.after_instruct)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
     add("answer", answering.answer, routes.after_answer)

@@ -17,16 +17,25 @@ _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_
 
 def by_kind(
     state: State, context: Context
-) -> Literal["transform_document", "transform_table", "transform_code", "build_library", "instruct", "commit"]:
+) -> Literal[
+    "transform_document", "transform_table", "transform_code", "build_library", "write_record", "instruct", "commit"
+]:
     """Each kind of seed has transform agents of its own; a person is not recast; what is about tools wants some."""
     if "status" in state:
         return "commit"
+    if state["asked_by"].prompt.inverts:
+        return "write_record"
     return "build_library" if state["asked_by"].prompt.situation else _BY_KIND[state["seed"].kind]
 
 
 def after_library(state: State, context: Context) -> Literal["request", "commit"]:
     """Tools are asked for something."""
     return "commit" if "status" in state else "request"
+
+
+def after_record(state: State, context: Context) -> Literal["write_text", "commit"]:
+    """A record wants the text that it stands in."""
+    return "commit" if "status" in state else "write_text"
 
 
 def after_transform(state: State, context: Context) -> Literal["instruct", "commit"]:

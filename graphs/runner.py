@@ -149,6 +149,7 @@ async def generate(
         files(source, recipe.path(source.path))  # a wrong path is told before a model is loaded
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     work.catalog.check_voices(recipe)
+    work.catalog.check_inverted(recipe)
     with ExitStack() as opened:
         earlier = [opened.enter_context(RunFolder.read(path)) for path in reuse]
         sms = await open_sms(recipe, sm)

@@ -63,6 +63,8 @@ class State(TypedDict, total=False):
     versions: Annotated[tuple[Version, ...], operator.add]
     exchanges: tuple[tuple[str, str], ...]
     """Of a conversation, what was said and answered before the draft."""
+    record: dict[str, str]
+    """What was written before the text that it is to stand in, in the order in which it is to stand there."""
     tools: tuple[Function, ...]
     """The tools that are there, in the standard form."""
     needed: tuple[str, ...]

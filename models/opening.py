@@ -66,7 +66,8 @@ async def open_sm(recipe: Recipe, spec: SMSpec | None = None) -> SM:
             from understudy.models.local import Local
 
             path, name = _folder(recipe, spec.path)
-            return Local.open(path, name=name, batch_size=spec.batch_size, device=spec.device, dtype=spec.dtype)
+            return Local.open(path, _adapters(recipe, spec.adapters), name=name, batch_size=spec.batch_size,
+                              device=spec.device, dtype=spec.dtype)  # fmt: skip
         case VLLMSM():
             from understudy.models.vllm_engine import VLLM
 

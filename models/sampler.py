@@ -36,6 +36,8 @@ class Row:
     matcher: Any = None
     """An llguidance matcher, or None where any text will do."""
     priority: int = 0
+    adapter: str | None = None
+    """The LoRA adapter it is read and written through."""
     written: list[int] = field(default_factory=list)
     ended: bool = False
     """Whether it ended by itself, not at its length limit."""

@@ -102,7 +102,7 @@ class SM(BaseChatModel):
     """A synthetic model. A backend implements `complete`; LangChain's `ainvoke` works on all of them."""
 
     remedies: ClassVar[dict[str, str]] = {
-        "adapters": "`backend: vllm` and `vllm-server` run LoRA adapters",
+        "adapters": "name them under `adapters` of a `transformers`, `vllm` or `vllm-server` backend",
         "score": "`vllm`, `vllm-server`, `embedded`, `transformers`, and `openai` endpoints that vLLM serves can",
         "embed": "`embedded`, `transformers`, and `openai` endpoints that serve an embedding model can",
     }

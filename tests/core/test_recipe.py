@@ -162,7 +162,7 @@ def test_the_loader_s_own_field_is_not_a_key_of_the_recipe(write: Write):
         (GOOD + "budget: 100\n", "5: budget", "Budget"),
         (GOOD + "training: 1\n", "5: training", "Training"),
         (GOOD.replace("docs", "docs\n    rows_per_seed: 99"), "4: seeds[0].rows_per_seed", "less than or equal to 50"),
-        (GOOD + "training:\n  rank: 17\n", "6: training.rank", "1, 8, 16, 32, 64, 128 or 256"),
+        (GOOD + "training:\n  rank: 17\n", "6: training.rank", "320 or 512"),
         (GOOD + "sm:\n  backend: openai\n  base_url: localhost\n  model: m\n", "7: sm.base_url", "pattern"),
         ("name: gears\nseeds: []\naccept: 1\n", "2: seeds", "at least 1 item"),
     ],

@@ -103,7 +103,8 @@ async def test_a_score_is_the_log_probability_of_the_continuation_s_tokens_by_a_
 
     likely = await sm.score(ask("What is the capital of France?"), "The capital of France is Paris.")
     unlikely = await sm.score(ask("What is the capital of France?"), "The capital of France is bread.")
-    tokenizer, model = sm._tokenizer, sm._model  # type: ignore[attr-defined]
+    loaded = sm._loaded  # type: ignore[attr-defined]
+    tokenizer, model = loaded.tokenizer, loaded.model
     prompt = tokenizer.apply_chat_template(
         list(ask("What is the capital of France?")), add_generation_prompt=True, return_dict=False
     )
@@ -134,7 +135,7 @@ async def test_requests_that_are_cancelled_make_room_in_the_batch(sm: SM) -> Non
     decoder = None
     while decoder is None or not all(row.written for row in decoder._live) or len(decoder._live) < 16:
         await asyncio.sleep(0.01)
-        decoder = sm._decoder  # type: ignore[attr-defined]
+        decoder = sm._loaded.decoder  # type: ignore[attr-defined]
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from understudy.training.sft import LINEAGE, Trained, read_lineage
+from understudy.training import LINEAGE, Trained, read_lineage
 
 
 def test_the_lineage_of_an_earlier_version_is_read(tmp_path: Path) -> None:

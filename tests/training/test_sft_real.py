@@ -14,7 +14,7 @@ from understudy.models import Scripted
 from understudy.nouns import Messages
 from understudy.recipe_file import load_recipe
 from understudy.training import train
-from understudy.training.sft import read_lineage
+from understudy.training import read_lineage
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,94 @@
+"""What a new record is to be like: which fields, in which order, which values are kept, and the form of the others.
+
+The fields and their order are those of one row of the seed. A value that is not kept has the form of some row's: what
+has digits keeps its letters and gets other digits, what has none is one to four words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import regex
+
+from understudy.errors import SeedError
+from understudy.evals import records
+from understudy.recipe import Inverted
+
+# Between two values: how one ends, up to two words, and how the next begins.
+_BETWEEN = r"(,| -|\))?( [A-Za-z][a-z]{1,11}){0,2}( \(|, | - | )"
+_AFTER = r"(( [A-Za-z][a-z]{1,11}){1,2}|\))?"
+_WORDS = r"[A-Z][A-Za-z'&-]{1,11}( (&|of|and|with|for|[A-Z][A-Za-z'-]{1,10})){0,2}( [A-Z][A-Za-z'-]{1,10})?"
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """One record to be."""
+
+    records: tuple[dict[str, str], ...]
+    """Those of the seed, in the order in which they are shown; the last one gives fields and order."""
+    material: str
+    """What the SM is shown: each record as a line, and its text."""
+    form: str
+    """What the new record's line must match."""
+    given: dict[str, str]
+    """What whoever extracts is told."""
+    fields: tuple[str, ...]
+    """All fields of the seed's rows."""
+
+
+def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
+    """Draw what the next record is to be like.
+
+    Raises:
+        SeedError: when the rows lack the column of the text, or hold nothing else.
+    """
+    if any(how.text not in row for row in rows):
+        raise SeedError(
+            f"no column `{how.text}`", where="seeds", expected=f"one of: {', '.join(sorted(rows[0]))}",
+            remedy="name the column of the text in `inverted.text`",
+        )  # fmt: skip
+    order = list(rows)
+    rng.shuffle(order)
+    found = [_record(row, how) for row in order]
+    if not all(found):
+        raise SeedError(
+            "a row without anything to extract", where="seeds",
+            expected=f"columns other than {', '.join((how.text, *how.given))}, whose values stand in `{how.text}`",
+        )  # fmt: skip
+    parts = []
+    for name in found[-1]:
+        seen = [record[name] for record in found if name in record]
+        value = rng.choice(seen)
+        parts.append(
+            records.literal(name) + ": " + (records.literal(value) if rng.random() < how.kept else _like(value))
+        )
+    material = "\n\n".join(
+        f"{records.line(record)}\nText: {row[how.text]}" for record, row in zip(found, order, strict=True)
+    )
+    fields = tuple(dict.fromkeys(name for row in rows for name in _record(row, how)))
+    given = {name: str(order[-1][name]) for name in how.given}
+    return Sketch(tuple(found), material, r" \| ".join(parts), given, fields)
+
+
+def text_form(record: dict[str, str]) -> str:
+    """What a text around a record's values must match: they stand in it in order, with a few words between."""
+    return _BETWEEN.join(map(records.literal, record.values())) + _AFTER
+
+
+def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:
+    """What stands in a row's text, in the order in which it stands there."""
+    text = str(row[how.text])
+    found = {
+        name: str(value)
+        for name, value in row.items()
+        if name not in {how.text, *how.given} and value not in (None, "") and str(value) in text
+    }
+    return dict(sorted(found.items(), key=lambda item: text.find(item[1])))
+
+
+def _like(value: str) -> str:
+    if not any(char.isdigit() for char in value):
+        return _WORDS
+    return str(regex.sub(r"\d+", lambda run: f"[1-9][0-9]{{0,{max(0, len(run[0]) - 1)}}}", records.literal(value)))

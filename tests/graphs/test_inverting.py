@@ -1,0 +1,165 @@
+"""Records first, texts second: what is written, what is refused, and what whoever extracts is asked."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from understudy.corpus import RunFolder
+from understudy.errors import PromptError, RecipeError, SeedError
+from understudy.evals import records
+from understudy.graphs import generate
+from understudy.graphs.sketch import sketched, text_form
+from understudy.models import Scripted
+from understudy.nouns import Messages
+from understudy.recipe import Inverted
+from understudy.recipe_file import load_recipe
+
+ROWS = [
+    {"category": "Tea", "title": "Tazo Iced Green Tea, 12 Bags", "brand": "Tazo", "kind": "Green Tea", "size": "12 Bags"},
+    {"category": "Tea", "title": "Loose Chai by Numi (1.5 lb)", "brand": "Numi", "kind": "Chai", "size": "1.5 lb"},
+]
+RECIPE = """
+name: teas
+seeds: [{path: teas.jsonl, kind: table, rows_per_seed: 2}]
+accept: 3
+draws_per_seed: 40
+sm: {backend: scripted}
+personas: {set: null}
+agents: {persona: [], transform: [], instruct: [record-to-text], refine: [], judge: []}
+inverted: {text: title, given: [category], kept: 0.5}
+verify: {min_grounding: null}
+dedup: {embedding: null}
+test_share: 0
+"""
+
+
+def project(home: Path, text: str = RECIPE) -> Path:
+    home.mkdir(exist_ok=True)
+    (home / "teas.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (home / "recipe.yaml").write_text(text)
+    return home / "recipe.yaml"
+
+
+def run(recipe: Path, script: object) -> Path:
+    asyncio.run(generate(load_recipe(recipe), recipe.parent / "corpus", sm=Scripted(script=script)))  # type: ignore[arg-type]
+    return recipe.parent / "corpus"
+
+
+def formed(messages: Messages) -> str:
+    """Knows the form only once it has missed it: the second time, it fills it in."""
+    said = messages[-1]["content"]
+    if "the form /" not in said:
+        if "Write the text" in said:
+            return ", ".join(records.parsed(said.rpartition("\n")[2]).values())
+        return "brand: of no form at all"
+    form = said.partition("the form /")[2].rpartition("/. Do")[0]
+    parts = []
+    for place, part in enumerate(form.split(r" \| ")):
+        name, _, value = part.partition(": ")
+        word = re.sub(r"\[1-9\]\[0-9\]\{0,\d\}", "7", value) if r"[1-9]" in value else f"New{'abcde'[place]}x"
+        kept = not value.startswith("[A-Z]") and "[1-9]" not in value
+        plain = re.sub(r"\\(.)", r"\1", value if kept else word)
+        parts.append(f"{name}: {plain}")
+    return " | ".join(parts)
+
+
+def test_the_record_comes_first_and_is_the_answer_to_whoever_is_shown_its_text(tmp_path: Path) -> None:
+    corpus = run(project(tmp_path), formed)
+    with RunFolder.read(corpus) as folder:
+        accepted = list(folder.examples("accepted"))
+        assert len(accepted) == 3
+        for example in accepted:
+            asked, answered = (turn["content"] for turn in example.payload["messages"])
+            text = re.search(r"^Text: (.*)$", asked, re.M)
+            assert text and asked.startswith("category: Tea\nFields: ")
+            record = json.loads(answered)
+            assert record and all(value in text[1] for value in record.values())
+            assert len(example.calls) == 3
+            first, second = folder.call(example.calls[1]), folder.call(example.calls[2])
+            assert first and second and "Write the data" in first.messages[1]["content"]
+            assert "Write the text" in second.messages[1]["content"]
+            assert first.reply == records.line(record)
+            assert any(verdict.by == "rule/values-in-text" and verdict.passed for verdict in example.verdicts)
+
+
+def test_a_reply_that_misses_the_form_is_asked_for_again_and_then_counted_as_failed(tmp_path: Path) -> None:
+    recipe = project(tmp_path, RECIPE.replace("draws_per_seed: 40", "draws_per_seed: 2"))
+    corpus = run(recipe, lambda messages: "no record at all")
+    with RunFolder.read(corpus) as folder:
+        failed = list(folder.examples("failed"))
+        assert len(failed) == 2 and {one.reason for one in failed} == {"parse: instruct/record-to-text"}
+        assert all(len(one.calls) == 2 for one in failed)
+
+
+def test_a_sketch_keeps_fields_and_order_of_a_row_and_its_form_matches_that_row() -> None:
+    import regex
+
+    how = Inverted(text="title", given=("category",))
+    for seed in range(20):
+        drawn = sketched(ROWS, how, Random(seed))
+        base = drawn.records[-1]
+        assert set(base) == {"brand", "kind", "size"}
+        row = next(row for row in ROWS if row["brand"] == base["brand"])
+        assert list(base) == sorted(base, key=lambda name: row["title"].find(row[name]))
+        assert drawn.given == {"category": "Tea"} and set(drawn.fields) == {"brand", "kind", "size"}
+        assert all(row["title"] in drawn.material for row in ROWS)
+        everything_kept = sketched(ROWS, how.model_copy(update={"kept": 1.0}), Random(seed))
+        parts = everything_kept.form.split(r" \| ")
+        assert all(any(part.endswith(records.literal(one[name])) for one in ROWS) for name, part in zip(base, parts))
+    nothing_kept = sketched(ROWS, how.model_copy(update={"kept": 0.0}), Random(1))
+    assert regex.fullmatch(nothing_kept.form, records.line(nothing_kept.records[-1]).replace("Green Tea", "Black Leaf")) or (
+        regex.fullmatch(nothing_kept.form, records.line(nothing_kept.records[-1])) is not None
+    )
+
+
+def test_the_form_of_a_text_wants_every_value_in_order_with_few_words_between() -> None:
+    import regex
+
+    form = text_form({"brand": "A+B", "size": "12 oz. (each)"})
+    assert regex.fullmatch(form, "A+B, 12 oz. (each)")
+    assert regex.fullmatch(form, "A+B fine tea - 12 oz. (each) pack")
+    assert not regex.fullmatch(form, "12 oz. (each), A+B")
+    assert not regex.fullmatch(form, "A+B one two three 12 oz. (each)")
+    assert not regex.fullmatch(form, "A+B, 12 oz. each")
+
+
+@pytest.mark.parametrize(
+    ("record", "text", "stands"),
+    [
+        ({"brand": "Tazo", "size": "12 oz"}, "Tazo tea, 12 oz", True),
+        ({"brand": "Tazo", "size": "2 oz"}, "Tazo tea, 12 oz", False),  # a part of a longer word
+        ({"brand": "Taz"}, "Tazo tea", False),
+        ({}, "Tazo tea", False),
+    ],
+)
+def test_a_value_stands_in_a_text_as_a_whole_or_not_at_all(record: dict[str, str], text: str, stands: bool) -> None:
+    assert records.grounded(record, text).passed is stands
+
+
+def test_two_fields_with_one_value_and_a_row_of_the_seed_are_refused() -> None:
+    assert not records.distinct({"color": "Black", "material": "black "}).passed
+    assert records.distinct({"color": "Black", "material": "Leather"}).passed
+    assert not records.new({"kind": "chai", "brand": "NUMI"}, [["Numi", "Chai"]]).passed
+    assert records.new({"kind": "Chai", "brand": "Other"}, [["Numi", "Chai"]]).passed
+
+
+def test_a_recipe_that_names_no_column_of_the_text_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    asked: list[str] = []
+    without = re.sub(r"inverted: .*\n", "", RECIPE)
+    with pytest.raises((PromptError, RecipeError), match="inverted"):
+        run(project(tmp_path / "a", without), lambda messages: asked.append("x") or "x")
+    with pytest.raises(SeedError, match="no column `name`"):
+        run(project(tmp_path / "b", RECIPE.replace("text: title", "text: name")), lambda m: asked.append("x") or "x")
+    with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.given"):
+        load_recipe(project(tmp_path / "c", RECIPE.replace("given: [category]", "given: [title]")))
+    assert not asked
+
+
+def test_who_inverts_works_only_if_named() -> None:
+    from understudy.agents import load_catalog
+
+    assert not any(agent.prompt.inverts for agent in load_catalog().of("instruct", "table"))
