@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--on", choices=("dev", "test"), default="dev")
     parser.add_argument("--accept", type=int, default=400, help="synthetic rows to write")
     parser.add_argument("--kept", type=float, default=0.5, help="share of values taken from the sample")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     given = parser.parse_args()
@@ -85,7 +85,7 @@ def understudy(*words: object) -> None:
     """Run a command of Understudy, as a user would."""
     command = [str(Path(sys.executable).with_name("understudy")), *map(str, words)]
     print("$", " ".join(command[1:]), flush=True)
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # noqa: S603
 
 
 def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
@@ -97,13 +97,12 @@ def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
     for name, rows in (("real", sample), ("dev", dev), ("test", every["test"])):
         write(work / f"{name}.jsonl", [conversation(row, fields) for row in rows])
     for name in ("dev", "test"):
-        (work / f"{name}.yaml").write_text(
-            f"name: {name}\ndata: {name}.jsonl\nmeasure: fields\nmax_new_tokens: 120\n"
-        )
+        (work / f"{name}.yaml").write_text(f"name: {name}\ndata: {name}.jsonl\nmeasure: fields\nmax_new_tokens: 120\n")
     (work / "recipe.yaml").write_text(
         f"""name: product attributes
 seeds: [{{path: sample.jsonl, kind: table, rows_per_seed: {PER_CATEGORY}, license: Apache-2.0}}]
 accept: {given.accept}
+sm: {{batch_size: 48}}
 draws_per_seed: 1000
 agents: {{persona: [], transform: [], instruct: [record-to-text], refine: [], judge: []}}
 personas: {{set: null}}
@@ -129,7 +128,7 @@ def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """Four rows of each category as the sample, fifteen others to choose by."""
     sample: list[Row] = []
     dev: list[Row] = []
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311
     for category in sorted({row["category"] for row in rows}):
         here = [row for row in rows if row["category"] == category]
         draw.shuffle(here)

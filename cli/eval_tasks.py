@@ -86,15 +86,15 @@ def learned(lineage: Trained) -> Iterator[list[Row]]:
                 yield row["messages"]
 
 
-def ask_pair(works: Sequence[Work], base: Path, vm: Path, names: dict[str, str], say: Say) -> None:
-    """Ask a base and its VM, or one of them; `names` says as whom: `{"base": "base", "vm": "VM"}`."""
+def ask_pair(works: Sequence[Work], base: Path, vm: Path, names: dict[str, tuple[str, str]], say: Say) -> None:
+    """Ask a base and its VM, or one of them; `names` says as whom, and what weights that is."""
     from understudy.evals.answering import Models
 
     models = Models(base, vm)
-    for role, name in names.items():
+    for role, (name, identity) in names.items():
         with models.as_base() if role == "base" else models.as_vm() as model:
             for work in works:
-                _ask(work, name, str(base if role == "base" else vm), models.answering(model), say)
+                _ask(work, name, identity, models.answering(model), say)
 
 
 def ask_sm(works: Sequence[Work], corpus: str, say: Say) -> None:

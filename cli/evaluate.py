@@ -131,9 +131,9 @@ def _tasks(
     works = prepare(on, [lineage, *others], keep_overlap=keep_overlap)
     if sm and lineage.corpus is not None:
         ask_sm(works, lineage.corpus, _watch)  # first: it is the likeliest to be away
-    ask_pair(works, bases[0], vm, {"base": "base", "vm": "VM"}, _watch)
+    ask_pair(works, bases[0], vm, {"base": ("base", lineage.base), "vm": ("VM", str(vm.absolute()))}, _watch)
     for other, base, name in zip(against, bases[1:], labels(against), strict=True):
-        ask_pair(works, base, other, {"vm": name}, _watch)
+        ask_pair(works, base, other, {"vm": (name, str(other.absolute()))}, _watch)
     found = {}
     for work in works:
         said = result(work, "VM")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from understudy.cli.vms import VM
 
 _BACKENDS = ("auto", "vllm", "transformers")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def serve(
@@ -28,6 +29,10 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8000,
     backend: Annotated[
         str, typer.Option(help="vllm, transformers, or auto: vLLM where its command is found.")
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(help="auto, float32, bfloat16 or float16; in float32 a reply hardly depends on its neighbours."),
     ] = "auto",
     name: Annotated[
         list[str] | None, typer.Option(help="What a VM is called, if not as its folder; once for each VM.")
@@ -44,6 +49,8 @@ def serve(
 
     if backend not in _BACKENDS:
         raise UserError(f"--backend {backend}", expected=", ".join(_BACKENDS))
+    if dtype not in _DTYPES:
+        raise UserError(f"--dtype {dtype}", expected=", ".join(_DTYPES))
     key = _key(api_key_env)
     if key is None and not is_loopback(host):
         raise UserError(
@@ -53,9 +60,9 @@ def serve(
         )
     found = together(vms, name or ())
     if backend == "vllm" or (backend == "auto" and vllm_command() is not None):
-        _by_vllm(found, host, port, key, api_key_env)
+        _by_vllm(found, dtype, host, port, key, api_key_env)
     else:
-        _by_us(found, host, port, key, api_key_env)
+        _by_us(found, dtype, host, port, key, api_key_env)
 
 
 def _key(variable: str | None) -> str | None:
@@ -68,19 +75,19 @@ def _key(variable: str | None) -> str | None:
     return key
 
 
-def _by_us(vms: list[VM], host: str, port: int, key: str | None, key_env: str | None) -> None:
+def _by_us(vms: list[VM], dtype: str, host: str, port: int, key: str | None, key_env: str | None) -> None:
     import asyncio
 
     from understudy.cli.vms import open_local
     from understudy.models.serving import serve as run
 
-    engine, models = open_local(vms)
+    engine, models = open_local(vms, dtype)
     typer.echo(f"Loading {visible(engine.identity)}")
     asyncio.run(engine.load())
     run(models, host, port, key, lambda address: _tell(address, list(models), vms, key_env))
 
 
-def _by_vllm(vms: list[VM], host: str, port: int, key: str | None, key_env: str | None) -> None:
+def _by_vllm(vms: list[VM], dtype: str, host: str, port: int, key: str | None, key_env: str | None) -> None:
     import asyncio
 
     from understudy.cli.vms import base_name
@@ -93,7 +100,7 @@ def _by_vllm(vms: list[VM], host: str, port: int, key: str | None, key_env: str 
     served = base_name(vms[0]) if adapters else vms[0].name
     weights = vms[0].weights
     check_adapters(adapters, weights)
-    settings = VLLMServerSM(backend="vllm-server", path=str(weights))
+    settings = VLLMServerSM.model_validate({"backend": "vllm-server", "path": str(weights), "dtype": dtype})
     server = Server.start(settings, weights, adapters, served=served, host=host, port=port, key=key or "")
     try:
         typer.echo(f"Starting vLLM; its log is {server.log}")

@@ -130,7 +130,7 @@ def base_name(vm: VM) -> str:
     return (vm.base or "base").rpartition("@")[0]
 
 
-def open_local(vms: Sequence[VM]) -> tuple[Local, dict[str, SM]]:
+def open_local(vms: Sequence[VM], dtype: str = "auto") -> tuple[Local, dict[str, SM]]:
     """One engine of this process, and by name what can be asked through it: the base first, if the VMs are adapters.
 
     Raises:
@@ -140,10 +140,10 @@ def open_local(vms: Sequence[VM]) -> tuple[Local, dict[str, SM]]:
 
     first = vms[0]
     if not first.adapter:
-        alone = Local.open(first.path, name=first.name)
+        alone = Local.open(first.path, name=first.name, dtype=dtype)
         return alone, {first.name: alone}
     name = base_name(first)
-    base = Local.open(first.weights, {vm.name: vm.path for vm in vms}, name=name)
+    base = Local.open(first.weights, {vm.name: vm.path for vm in vms}, name=name, dtype=dtype)
     return base, {name: base, **{vm.name: base.adapted(vm.name) for vm in vms}}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from understudy.corpus.conversations import read_conversations
+from understudy.corpus.conversations import conversation, values
 from understudy.errors import UserError
 from understudy.evals import task_measures
 from understudy.evals.answering import Prompt, Watch
@@ -76,11 +76,14 @@ def cases(task: Task) -> tuple[list[Case], list[tuple[int, str]]]:
     Raises:
         UserError: when the file cannot be read, or no row can be used.
     """
-    rows, refused = read_conversations(task.path)
-    gone = {line for line, _ in refused}
-    lines = (line for line in range(1, len(rows) + len(refused) + 1) if line not in gone)
     found: list[Case] = []
-    for line, row in zip(lines, rows, strict=True):
+    refused: list[tuple[int, str]] = []
+    for line, value in values(task.path):
+        try:
+            row = conversation(value() if callable(value) else value)
+        except ValueError as error:
+            refused.append((line, str(error)))
+            continue
         *asked, last = row["messages"]
         if not last["content"].strip():
             refused.append((line, "the last turn is a call of a tool, not an answer"))

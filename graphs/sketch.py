@@ -16,8 +16,8 @@ from understudy.errors import SeedError
 from understudy.evals import records
 from understudy.recipe import Inverted
 
-# Between two values: how one ends, up to two words, and how the next begins.
-_BETWEEN = r"(,| -|\))?( [A-Za-z][a-z]{1,11}){0,2}( \(|, | - | )"
+# Between two values: how one ends, a word or none, and how the next begins.
+_BETWEEN = r"(,| -|\))?( [A-Za-z][a-z]{1,11})?( \(|, | - | )"
 _AFTER = r"(( [A-Za-z][a-z]{1,11}){1,2}|\))?"
 _WORDS = r"[A-Z][A-Za-z'&-]{1,11}( (&|of|and|with|for|[A-Z][A-Za-z'-]{1,10})){0,2}( [A-Z][A-Za-z'-]{1,10})?"
 
@@ -73,7 +73,7 @@ def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
 
 
 def text_form(record: dict[str, str]) -> str:
-    """What a text around a record's values must match: they stand in it in order, with a few words between."""
+    """What a text around a record's values must match: they stand in it in order, with a word between or none."""
     return _BETWEEN.join(map(records.literal, record.values())) + _AFTER
 
 

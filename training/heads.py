@@ -86,18 +86,24 @@ def _loss(job: Job, logits: Any, labels: Any, done: float) -> Any:
 
 def _model(job: Job, rows: list[Item]) -> Any:
     from peft import TaskType, get_peft_model
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     objective = job.plan.objective
-    kind = AutoModelForTokenClassification if objective == "process" else AutoModelForSequenceClassification
-    model = kind.from_pretrained(
-        job.base, dtype=job.dtype, local_files_only=True, use_safetensors=True, classifier_dropout=0.0,
-        num_labels=len(rows[0]["labels"]) if objective == "soft" else 1, pad_token_id=job.tokenizer.pad_token_id,
-    )  # fmt: skip
+    labels = len(rows[0]["labels"]) if objective == "soft" else 1
+    model = _headed(job.base, objective, labels, job.tokenizer.pad_token_id, dtype=job.dtype)
     if job.plan.tuning == "full":
         return model
     task = TaskType.TOKEN_CLS if objective == "process" else TaskType.SEQ_CLS  # whose head is trained and saved as well
     return get_peft_model(model, job.lora(task))
+
+
+def _headed(folder: Path, objective: str, labels: int, pad: int, **options: Any) -> Any:
+    """The weights of a folder with a head for so many labels; without dropout in it."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    kind = AutoModelForTokenClassification if objective == "process" else AutoModelForSequenceClassification
+    config = AutoConfig.from_pretrained(folder, num_labels=labels, pad_token_id=pad, local_files_only=True)
+    config.classifier_dropout = 0.0
+    return kind.from_pretrained(folder, config=config, local_files_only=True, use_safetensors=True, **options)
 
 
 def answered(prompt: Any, completion: Any, tokenizer: Any) -> list[int]:
@@ -142,18 +148,16 @@ class Headed:
     """A trained model with a head, ready to be asked."""
 
     def __init__(self, vm: Path, base: Path, objective: str, labels: int = 1) -> None:
-        from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        kind = AutoModelForTokenClassification if objective == "process" else AutoModelForSequenceClassification
         self.tokenizer = AutoTokenizer.from_pretrained(vm, local_files_only=True)
-        options = {"local_files_only": True, "use_safetensors": True, "classifier_dropout": 0.0}
-        if (vm / "adapter_config.json").is_file():
+        adapter = (vm / "adapter_config.json").is_file()
+        self.model = _headed(base if adapter else vm, objective, labels, self.tokenizer.pad_token_id)
+        if adapter:
             from peft import PeftModel
 
-            model = kind.from_pretrained(base, num_labels=labels, pad_token_id=self.tokenizer.pad_token_id, **options)
-            self.model = PeftModel.from_pretrained(model, vm).eval()
-        else:
-            self.model = kind.from_pretrained(vm, **options).eval()
+            self.model = PeftModel.from_pretrained(self.model, vm)
+        self.model.eval()
 
     def outcome(self, prompt: Any, completion: Any) -> float:
         """How likely the answer is right, in 0..1."""

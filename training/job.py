@@ -54,7 +54,7 @@ class Job:
             "output_dir": str(self.checkpoints), "max_steps": plan.steps,
             "per_device_train_batch_size": plan.batch_size // devices, "learning_rate": plan.rate,
             "lr_scheduler_type": "cosine", "warmup_steps": max(1, plan.steps // 20), "seed": plan.seed,
-            "data_seed": plan.seed, "bf16": narrow(), "use_cpu": not cuda, "gradient_checkpointing": False,
+            "data_seed": plan.seed, "bf16": narrow(), "use_cpu": not cuda, "activation_checkpointing": False,
             "logging_steps": max(1, plan.steps // 20), "save_strategy": "steps",
             "save_steps": plan.checkpoint_every or max(1, plan.steps // 10), "save_total_limit": 2,
             "report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": cuda,
@@ -70,6 +70,7 @@ class Job:
         return LoraConfig(
             r=plan.rank, lora_alpha=plan.alpha, target_modules="all-linear", lora_dropout=0.0, bias="none",
             use_rslora=plan.tuning == "rslora", use_dora=plan.tuning == "dora", task_type=task,
+            exclude_modules=None if task == "CAUSAL_LM" else ["score", "classifier"],  # the head is trained whole
         )  # fmt: skip
 
     @property

@@ -1,7 +1,6 @@
 """Supervised fine-tuning: TRL's trainer over sequences that were checked before, in an order that is written down.
 
-Sequences of a step are laid end to end, each seeing itself alone, instead of being padded to the longest; the same is
-done when several are packed into one. transformers tells them apart by their positions.
+Where several are packed into one, each sees itself alone: transformers tells them apart by their positions.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def prepare(job: Job, sequences: list[Sequence], places: list[int]) -> Prepared:
         rows, lengths = _packed(sequences, places, plan.max_tokens, plan.steps * plan.batch_size)
         places = list(range(len(lengths)))
     settings = SFTConfig(
-        **job.arguments, max_length=None, padding_free=True, train_sampling_strategy="sequential",
+        **job.arguments, max_length=None, padding_free=plan.packing, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype=job.dtype, local_files_only=True, use_safetensors=True)

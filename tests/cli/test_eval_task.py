@@ -41,9 +41,7 @@ def right(asked: str) -> str:
 
 
 BASE = Speaker(lambda asked: "I cannot say.", lambda asked, choice: -1.0)
-GOOD = Speaker(
-    right, lambda asked, choice: -0.1 if (choice == "yes") == (int(asked.split()[-1]) % 3 == 0) else -3.0
-)
+GOOD = Speaker(right, lambda asked, choice: -0.1 if (choice == "yes") == (int(asked.split()[-1]) % 3 == 0) else -3.0)
 HALF = Speaker(
     lambda asked: right(asked) if int(asked.split()[-1]) % 2 else '{"town": "?"}', lambda asked, choice: -0.5
 )
@@ -132,19 +130,19 @@ def test_a_pattern_takes_the_answer_from_reply_and_reference(
 ) -> None:
     rows = [talk(f"Where? {town}", f"So.\n#### {number:,}") for number, town in enumerate(TOWNS, start=1000)]
     rows.append(talk("Where? Town 99", "No mark."))
+    file = task(tmp_path, rows, measure="exact", answer_pattern=r"####\s*(\S+)")
+    (tmp_path / "towns.jsonl").write_text("\n" + (tmp_path / "towns.jsonl").read_text() + "\n{\n")
     GOOD.reply = lambda asked: f"#### 5\n#### {1000 + int(asked.split()[-1])}"
     try:
-        said = understudy(
-            "eval", vm("good"), "--on", task(tmp_path, rows, measure="exact", answer_pattern=r"####\s*(\S+)"), "--json"
-        )
+        said = understudy("eval", vm("good"), "--on", file, "--json")
     finally:
         GOOD.reply = right
     (found,) = json.loads(said.out)["tasks"].values()
     assert found["systems"]["VM"]["values"]["exact"]["mean"] == 1.0
     assert found["systems"]["base"]["details"] == {"not_found": 24}
-    assert found["data"]["refused"] == [
-        {"line": 25, "reason": "`answer_pattern` is not found in the reference 'No mark.'"}
-    ]
+    no_mark, no_json = found["data"]["refused"]
+    assert no_mark == {"line": 26, "reason": "`answer_pattern` is not found in the reference 'No mark.'"}
+    assert no_json["line"] == 28 and "not valid JSON" in no_json["reason"]
     assert "rows" not in found
 
 

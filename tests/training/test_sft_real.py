@@ -13,8 +13,7 @@ from understudy.graphs import generate
 from understudy.models import Scripted
 from understudy.nouns import Messages
 from understudy.recipe_file import load_recipe
-from understudy.training import train
-from understudy.training import read_lineage
+from understudy.training import read_lineage, train
 
 pytestmark = pytest.mark.slow
 
