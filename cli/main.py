@@ -24,6 +24,7 @@ from understudy.cli import (
     report,
     run,
     serve,
+    sm,
     sweep,
     traces,
     train,
@@ -48,6 +49,7 @@ app.command()(check.check)
 app.add_typer(journal.app, name="journal")
 app.command()(export.export)
 app.command()(train.train)
+app.command()(sm.sm)
 app.command()(sweep.sweep)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(lineage.lineage)

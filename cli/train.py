@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from understudy.training import Preflight, TrainProgress
 
 _BARS = "▁▂▃▄▅▆▇█"
+# Set in the environment of the processes that accelerate starts.
+_LAUNCHED = "UNDERSTUDY_LAUNCHED"
 
 
 def train(
@@ -158,7 +160,7 @@ def _launch(configuration: str, source: Path) -> bool:
 
     from understudy.errors import RecipeError
 
-    if "WORLD_SIZE" in os.environ:
+    if _LAUNCHED in os.environ:
         return False
     import importlib.util
 
@@ -173,7 +175,8 @@ def _launch(configuration: str, source: Path) -> bool:
             expected=f"a file, or one of: {names}",
         )  # fmt: skip
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
-    done = subprocess.run([*launcher, sys.argv[0], *sys.argv[1:]], check=False)  # noqa: S603
+    own = {**os.environ, _LAUNCHED: "1"}
+    done = subprocess.run([*launcher, *sys.argv], check=False, env=own)  # noqa: S603
     if done.returncode:  # what was wrong was said by the processes themselves
         raise typer.Exit(done.returncode)
     return True

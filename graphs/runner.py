@@ -38,6 +38,7 @@ from understudy.graphs.state import Context, State
 from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
+from understudy.models.frozen import check_unseen
 from understudy.nouns import Example, Seed, Verdict, address
 from understudy.personas import PersonaSet, load_set
 from understudy.personas.matching import Matching
@@ -145,8 +146,9 @@ async def generate(
     """
     work = work or corpus(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
-    for source in recipe.seeds if work.seeds is None else ():
-        files(source, recipe.path(source.path))  # a wrong path is told before a model is loaded
+    sources = recipe.seeds if work.seeds is None else ()
+    # A wrong path is told before a model is loaded.
+    check_unseen(recipe, [file for one in sources for file in files(one, recipe.path(one.path))], sm is not None)
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     work.catalog.check_voices(recipe)
     work.catalog.check_inverted(recipe)

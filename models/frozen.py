@@ -80,8 +80,9 @@ def check_unseen(recipe: Recipe, seeds: Iterable[Path], given: bool = False) -> 
     """
     found: dict[str, Frozen] = {}
     for name, spec in recipe.engines.items():
-        local = isinstance(spec, TransformersSM | VLLMSM | VLLMServerSM) and not (given and name == MAIN)
-        if local and (frozen := read_frozen(recipe.path(spec.path))):
+        if not isinstance(spec, TransformersSM | VLLMSM | VLLMServerSM) or (given and name == MAIN):
+            continue
+        if spec.path != "embedded" and (frozen := read_frozen(recipe.path(spec.path))):
             found[name] = frozen
     for file in seeds if found else ():
         size = file.stat().st_size

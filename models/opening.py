@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from understudy.errors import ModelError
+from understudy.models.frozen import check_frozen
 from understudy.models.sm import SM
 from understudy.recipe import (
     MAIN,
@@ -99,9 +100,10 @@ async def open_sm(recipe: Recipe, spec: SMSpec | None = None) -> SM:
 
 
 def _folder(recipe: Recipe, path: str) -> tuple[Path, str | None]:
-    """The folder of weights, and its name where the folder's is not it."""
+    """The folder of weights, and its name where the folder's is not it; a frozen SM must be as it was trained."""
     if path != "embedded":
-        return recipe.path(path), None
+        frozen = check_frozen(recipe.path(path))
+        return recipe.path(path), frozen.name if frozen else None
     from understudy.models import embedded
 
     return embedded.embedded_path(), embedded.NAME

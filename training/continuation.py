@@ -6,7 +6,6 @@ for the use case, and whole data sets are held out, not rows.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from understudy.corpus.readers import TABLES, table_rows
 from understudy.corpus.tables import Row
 from understudy.errors import UserError
+from understudy.models.frozen import file_digest
 from understudy.nouns import address
 
 Conversation = dict[str, Any]
@@ -24,7 +24,7 @@ Conversation = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """One table, read whole."""
+    """One table, read whole; a row that comes again is not a second one."""
 
     name: str
     path: Path
@@ -71,25 +71,18 @@ def _read(path: Path) -> DataSet:
         raise UserError("no such file", where=str(path), expected=f"a data set, one file of {kinds}")
     if path.suffix.lower() not in TABLES:
         raise UserError("not a table", where=str(path), expected=f"one of {kinds}")
-    rows = []
+    rows: dict[str, Row] = {}
     for place, row in table_rows(path):
         try:
-            json.dumps(row, allow_nan=False)
+            rows.setdefault(json.dumps(row, sort_keys=True, allow_nan=False), row)
         except ValueError as error:
             raise UserError(
                 "holds NaN or an infinity, which JSON has no form for", where=f"{path}:{place}",
                 remedy="write it as null",
             ) from error  # fmt: skip
-        rows.append(row)
     if not rows:
         raise UserError("holds no rows", where=str(path))
-    return DataSet(path.stem, path, file_digest(path), path.stat().st_size, tuple(rows))
-
-
-def file_digest(path: Path) -> str:
-    """The blake2b-128 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return DataSet(path.stem, path, file_digest(path), path.stat().st_size, tuple(rows.values()))
 
 
 def split(
