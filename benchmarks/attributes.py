@@ -133,7 +133,8 @@ def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
         here = [row for row in rows if row["category"] == category]
         draw.shuffle(here)
         sample += here[:PER_CATEGORY]
-        dev += here[PER_CATEGORY : PER_CATEGORY + DEV_PER_CATEGORY]
+        seen = {row["title"] for row in here[:PER_CATEGORY]}
+        dev += [row for row in here[PER_CATEGORY:] if row["title"] not in seen][:DEV_PER_CATEGORY]
     return sample, dev
 
 

@@ -4,8 +4,10 @@
     python benchmarks/training.py --base model --rows chats.jsonl --batch 8 --peak-tflops 989      on a GPU
 
 Every arm is set up once: loading and tokenising are not measured. Then the arms take turns, a block of steps each, for
-so many rounds, and see the same rows in the same batches. Told are tokens a second that are no padding (forward,
-backward, optimiser, and fetching the batch), and how often as fast ours was as each arm in the same round.
+so many rounds; each block has the same rows in the same batches, and each arm has seen them once before it is measured,
+since a CPU's kernels are made anew for every length that comes up, for whoever meets it first. Told are tokens a second
+that are no padding (forward, backward, optimiser, and fetching the batch), and how often as fast ours was as each arm
+in the same round.
 
 Model-flops utilisation, with `--peak-tflops`: (4 N + 2 T) flops a token, of N parameters that a token is multiplied
 with, T of them trained: 2 N forward, 2 N backward through activations, 2 T for the gradients of weights. With all
@@ -36,7 +38,7 @@ from understudy.nouns import address
 OURS = "understudy"
 PLAIN = "TRL as it comes"
 _WORDS = ("the", "river", "was", "high", "and", "every", "boat", "stayed", "until", "a", "bell", "rang", "in", "town")
-# One step of each block is not measured: it warms caches up and makes the optimiser's state.
+# One step of each block is not measured: `train` makes optimiser and loader anew before it.
 _WARM_UP = 1
 
 
@@ -46,8 +48,6 @@ class Arm:
 
     name: str
     trainer: Any
-    dataset: Any
-    """What it reads, a row each place of the training."""
     flops_per_token: float
     rates: list[float] = field(default_factory=list)
     """Tokens a second, by round."""
@@ -99,7 +99,7 @@ def arms(options: argparse.Namespace, folder: Path) -> tuple[list[Arm], int]:
     """The trainers, and how many rows were too long for all of them."""
     from datasets import Dataset, disable_progress_bars
 
-    from understudy.models.local import hush
+    from understudy.models.local import hush, leave_a_core
     from understudy.training import sft
     from understudy.training.data import Row, order
     from understudy.training.job import Job, narrow
@@ -107,9 +107,10 @@ def arms(options: argparse.Namespace, folder: Path) -> tuple[list[Arm], int]:
 
     disable_progress_bars()
     hush()
+    leave_a_core()  # as `understudy train` does, for all arms: two threads on two busy cores wait for one another
     base = embedded_path() if options.base == "embedded" else Path(options.base)
     plan = Training(
-        method=options.method, rank=options.rank, steps=options.rounds * (options.steps + _WARM_UP),
+        method=options.method, rank=options.rank, steps=options.steps + _WARM_UP,
         batch_size=options.batch, max_tokens=options.max_tokens, seed=options.seed, order="shuffled",
     )  # fmt: skip
     bodies = read_conversations(options.rows)[0] if options.rows else generated(options.count, options.words, plan.seed)
@@ -117,7 +118,7 @@ def arms(options: argparse.Namespace, folder: Path) -> tuple[list[Arm], int]:
     job = Job(plan, base, found.rows, found.tokenizer, folder / "ours")
     places = order(found.rows, found.lengths, plan)
     ours = sft.prepare(job, found.read, places).trainer
-    made = [_arm(OURS, ours, ours.train_dataset)]
+    made = [_arm(OURS, ours)]
     chats = [row.body["messages"] for row in found.rows]
     rows = [{"prompt": chats[place][:-1], "completion": chats[place][-1:]} for place in places]
     unchecked = {"activation_checkpointing": False}
@@ -128,7 +129,7 @@ def arms(options: argparse.Namespace, folder: Path) -> tuple[list[Arm], int]:
     }
     for number, (name, (settings, dtype)) in enumerate(plain.items()):
         trainer = _plain(job, Dataset.from_list(rows), folder / str(number), settings, dtype)
-        made.append(_arm(name, trainer, trainer.train_dataset))
+        made.append(_arm(name, trainer))
     return made, found.figures.too_long
 
 
@@ -140,13 +141,14 @@ def _plain(job: Any, dataset: Any, out: Path, settings: dict[str, Any], dtype: A
     cuda = torch.cuda.is_available()
     config = SFTConfig(
         output_dir=str(out), per_device_train_batch_size=job.plan.batch_size, max_length=job.plan.max_tokens,
-        train_sampling_strategy="sequential", use_cpu=not cuda, report_to="none", disable_tqdm=True,
-        dataloader_pin_memory=cuda, model_init_kwargs={"dtype": dtype} if dtype is not None else None, **settings,
+        max_steps=job.plan.steps, train_sampling_strategy="sequential", use_cpu=not cuda, report_to="none",
+        disable_tqdm=True, dataloader_pin_memory=cuda,
+        model_init_kwargs={"dtype": dtype} if dtype is not None else None, **settings,
     )  # fmt: skip
     return SFTTrainer(str(job.base), args=config, train_dataset=dataset, peft_config=job.lora())
 
 
-def _arm(name: str, trainer: Any, dataset: Any) -> Arm:
+def _arm(name: str, trainer: Any) -> Arm:
     """With nothing saved and nothing logged while it is measured."""
     from transformers import PrinterCallback
 
@@ -159,11 +161,11 @@ def _arm(name: str, trainer: Any, dataset: Any) -> Arm:
     looked_up = 0 if model.get_output_embeddings().weight is read else read.numel()
     parameters = sum(size for size, _ in sizes) - looked_up
     trained = sum(size for size, learns in sizes if learns) - looked_up * read.requires_grad
-    return Arm(name, trainer, dataset, flops_per_token(parameters, trained))
+    return Arm(name, trainer, flops_per_token(parameters, trained))
 
 
-def block(arm: Arm, rows: range, steps: int) -> tuple[float, int]:
-    """Train on some rows: seconds and tokens of all steps but the first."""
+def block(arm: Arm) -> tuple[float, int]:
+    """Train on all rows once: seconds and tokens of all steps but the first."""
     import torch
     from transformers import TrainerCallback
 
@@ -184,8 +186,6 @@ def block(arm: Arm, rows: range, steps: int) -> tuple[float, int]:
             times.append(time.perf_counter())
 
     clock = Clock()
-    trainer.train_dataset = arm.dataset.select(rows)
-    trainer.args.max_steps = steps + _WARM_UP
     trainer.training_step = counted
     trainer.add_callback(clock)
     try:
@@ -197,15 +197,13 @@ def block(arm: Arm, rows: range, steps: int) -> tuple[float, int]:
 
 
 def measure(made: list[Arm], options: argparse.Namespace) -> None:
-    """All rounds; who begins changes from round to round. What happens once in a process happens before."""
+    """All rounds; who begins changes from round to round."""
     for arm in made:
-        block(arm, range((1 + _WARM_UP) * options.batch), 1)
+        block(arm)
     for number in range(options.rounds):
-        places = (options.steps + _WARM_UP) * options.batch
-        rows = range(number * places, (number + 1) * places)
         for turn in range(len(made)):
             arm = made[(number + turn) % len(made)]
-            seconds, tokens = block(arm, rows, options.steps)
+            seconds, tokens = block(arm)
             arm.rates.append(tokens / seconds)
             arm.tokens += tokens
             say(
@@ -240,7 +238,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--batch", type=int, default=4, help="rows in a step")
     parser.add_argument("--max-tokens", type=int, default=512, help="longest row; longer ones are left out")
-    parser.add_argument("--steps", type=int, default=4, help="measured steps of a block, after one to warm up")
+    parser.add_argument("--steps", type=int, default=4, help="measured steps of a block, after one that is not")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each arm")
     parser.add_argument("--peak-tflops", type=float, help="of the device, in the precision that is used")
     parser.add_argument("--seed", type=int, default=0)

@@ -39,8 +39,8 @@ def _retriever(job: Job) -> tuple[Any, Callable[[Path], None]]:
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
-    from sentence_transformers.training_args import BatchSamplers
+    from sentence_transformers.base.sampler import BatchSamplers
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
     model = SentenceTransformer(str(job.base), local_files_only=True)
     keys = [key for key in ("anchor", "positive", "negative") if all(key in row.body for row in job.rows)]
@@ -70,7 +70,7 @@ def _reranker(job: Job) -> tuple[Any, Callable[[Path], None]]:
     model = CrossEncoder(str(job.base), num_labels=1, local_files_only=True)
     pairs = [{key: row.body[key] for key in ("query", "passage", "label")} for row in job.rows]
     if all(pair["label"] == pairs[0]["label"] for pair in pairs):
-        pairs += _mined(job)
+        pairs += mined(job)
     trainer = CrossEncoderTrainer(
         model=model,
         args=CrossEncoderTrainingArguments(**job.arguments),
@@ -80,8 +80,12 @@ def _reranker(job: Job) -> tuple[Any, Callable[[Path], None]]:
     return trainer, lambda folder: model.save_pretrained(str(folder))
 
 
-def _mined(job: Job) -> list[dict[str, Any]]:
-    """Passages near a query that are not its own, by the embedded encoder."""
+def mined(job: Job) -> list[dict[str, Any]]:
+    """Passages near a query that are not its own, by the embedded encoder, as pairs with the label 0.
+
+    Raises:
+        UserError: when there is one passage alone.
+    """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives

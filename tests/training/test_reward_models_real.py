@@ -23,9 +23,9 @@ def chain(rng: Random) -> dict[str, Any]:
     wrong = rng.randrange(LONGEST) if rng.random() < 0.5 else None
     steps, labels = [], []
     for place in range(LONGEST):
-        more = rng.randrange(1, 5)
+        more = rng.randrange(1, 3)
         right = at + more
-        said = right + rng.choice([-3, -2, 2, 3]) if place == wrong else right
+        said = right + rng.choice([-4, -3, 3, 4]) if place == wrong else right
         steps.append(f"{at} + {more} = {said}")
         labels.append(wrong is None or place < wrong)
         at = said
@@ -42,7 +42,7 @@ def test_wrong_steps_are_told_from_right_ones_after_a_few_steps_of_training(tmp_
     recipe = {
         "name": "sums", "seeds": [{"path": "none"}], "accept": 1,
         "training": {"objective": "process", "data": ["chains.jsonl"], "steps": 60, "batch_size": 8,
-                     "learning_rate": 0.001, "max_tokens": 128},
+                     "learning_rate": 0.002, "max_tokens": 128},
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     trained = train(tmp_path / "recipe.yaml", tmp_path / "prm")

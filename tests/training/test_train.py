@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from understudy.errors import RecipeError, RunFolderError, UserError
+from understudy.errors import RecipeError, RunFolderError
 from understudy.training import check, read_lineage, train
 from understudy.training.ancestry import learned_rows
+
+pytestmark = pytest.mark.slow
 
 Write = Callable[..., Path]
 
@@ -117,45 +119,6 @@ def test_a_classifier_learns_soft_labels_as_soft_as_they_are(recipe_of: Write, t
     train(recipe_of(rows, objective="soft", steps=60, learning_rate=0.02, batch_size=4), tmp_path / "vm")
     (a, b) = Headed(tmp_path / "vm", tiny, "soft", labels=2).classes(["aaaa", "bbbb"])
     assert a[0] == pytest.approx(0.8, abs=0.1) and b[1] == pytest.approx(0.9, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    ("rows", "training", "said"),
-    [
-        (TALKS, {"max_tokens": 16}, "no training row fits 16 tokens"),
-        ([{"messages": "x"}], {}, "messages"),
-        (TALKS, {"data": ["gone.jsonl"]}, "no such file"),
-        (PAIRS, {"objective": "process"}, "no `completions`"),
-        ([PAIRS[0] | {"rejected": "0"}], {"objective": "dpo"}, "`chosen` is `rejected`"),
-        ([{"prompt": "a", "completions": ["b"], "labels": [1, 0]}], {"objective": "process"}, "1 `completions` and 2"),
-        ([{"text": "a", "probabilities": [0.5, 0.6]}], {"objective": "soft"}, "`probabilities` is not as it must be"),
-        (TALKS, {"data": ["corpus"]}, "there is none"),
-    ],
-)
-def test_what_cannot_be_learned_from_is_said_before_a_model_is_loaded(
-    recipe_of: Write, rows: list[dict[str, Any]], training: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
-        check(recipe_of(rows, **training))
-
-
-@pytest.mark.parametrize(
-    ("training", "key"),
-    [
-        ({"packing": True, "objective": "dpo"}, "packing"),
-        ({"beta": 0.2}, "beta"),
-        ({"confidence": 0.5}, "confidence"),
-        ({"merge": True, "method": "full"}, "merge"),
-        ({"method": "lora", "objective": "retriever"}, "method"),
-        ({"rank": 24}, "rank"),
-        ({"drafts": "all"}, "drafts"),
-        ({"data": ["rows.jsonl", "rows.jsonl"]}, "data"),
-        ({"replay": {"path": "general.jsonl"}, "objective": "dpo"}, "replay"),
-    ],
-)
-def test_senseless_combinations_name_the_key(recipe_of: Write, training: dict[str, Any], key: str) -> None:
-    with pytest.raises(RecipeError, match=f"training.{key}"):
-        check(recipe_of(TALKS, **training))
 
 
 def test_a_share_is_part_of_a_larger_one_and_replay_has_its_share(recipe_of: Write, tmp_path: Path) -> None:
