@@ -20,7 +20,7 @@ Watch = Callable[[int, int], None]
 """Called with (done, all)."""
 
 # Prompts that are read together, and the most values of logits that are held at once (256 MiB).
-_BATCH = {"cpu": 16, "cuda": 32}
+_BATCH = 32
 _MOST_LOGITS = 1 << 26
 
 
@@ -66,8 +66,17 @@ class Models:
 
     @contextmanager
     def as_vm(self) -> Iterator[Any]:
-        """The VM."""
-        yield self._vm
+        """The VM; in float32 its adapter is added to the weights meanwhile, which spares every layer two products."""
+        import torch
+
+        added = self._base is self._vm and self._vm.dtype == torch.float32
+        if added:
+            self._vm.merge_adapter()
+        try:
+            yield self._vm
+        finally:
+            if added:
+                self._vm.unmerge_adapter()
 
     def answering(self, model: Any) -> Answering:
         """One of the two, to be asked while its context is open."""
@@ -83,7 +92,6 @@ class Answering:
         said = model.generation_config.eos_token_id
         ends = {tokenizer.eos_token_id, *(said if isinstance(said, list) else [said])} - {None}
         self._ends = sorted(ends)
-        self._batch = _BATCH.get(model.device.type, 16)
         self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def answers(
@@ -112,7 +120,7 @@ class Answering:
             torch.manual_seed(seed)
         found: list[list[str]] = [[] for _ in ids]
         done = 0
-        for places in _batches([len(one) for one in ids], max(1, self._batch // samples)):
+        for places in _batches([len(one) for one in ids], max(1, _BATCH // samples)):
             batch = self._padded([ids[place] for place in places])
             with torch.inference_mode():
                 out = self.model.generate(
@@ -151,7 +159,7 @@ class Answering:
         self._check(max(lengths, default=0), 0)
         vocabulary = self.model.get_output_embeddings().weight.shape[0]
         longest = max(map(len, tails), default=0) + 1
-        size = max(1, min(self._batch, _MOST_LOGITS // (longest * vocabulary)))
+        size = max(1, min(_BATCH, _MOST_LOGITS // (longest * vocabulary)))
         found: list[list[float]] = [[] for _ in pairs]
         done = 0
         for places in _batches(lengths, size):

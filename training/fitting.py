@@ -15,6 +15,8 @@ from understudy.training.job import Prepared, TrainProgress, first
 
 COMPLETE = "complete"
 """Written into a checkpoint when all of it is there."""
+# How often a watcher is told of a training.
+_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def fit(ready: Prepared, checkpoints: Path, batch: int, watch: Callable[[TrainPr
         ready: the trainer.
         checkpoints: where it keeps them.
         batch: places of the training in one step.
-        watch: called with every logged step.
+        watch: called some twenty times, with the mean loss since the last time.
     """
     trainer = ready.trainer
     read = _running(ready.lengths, batch)
@@ -64,13 +66,19 @@ def fit(ready: Prepared, checkpoints: Path, batch: int, watch: Callable[[TrainPr
 def _callback(checkpoints: Path, read: Callable[[int], int], watch: Callable[[TrainProgress], None] | None) -> Any:
     from transformers import TrainerCallback
 
+    untold: list[float] = []
+
     class Watcher(TrainerCallback):  # type: ignore[misc]
         stopped = False
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-            if logs and "loss" in logs and watch and state.is_world_process_zero:
-                step = state.global_step
-                watch(TrainProgress(step, state.max_steps, float(logs["loss"]), read(step)))
+            if not (logs and "loss" in logs and watch and state.is_world_process_zero):
+                return
+            untold.append(float(logs["loss"]))
+            step = state.global_step
+            if step % max(1, state.max_steps // _TOLD) == 0 or step == state.max_steps:
+                watch(TrainProgress(step, state.max_steps, sum(untold) / len(untold), read(step)))
+                untold.clear()
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:

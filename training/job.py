@@ -19,11 +19,12 @@ from understudy.training.data import Row
 
 @dataclass(frozen=True, slots=True)
 class TrainProgress:
-    """One logged step."""
+    """How far a training is."""
 
     step: int
     steps: int
     loss: float
+    """Mean since the last word."""
     tokens: int
     """Tokens read so far, in all sittings."""
 
@@ -55,7 +56,7 @@ class Job:
             "per_device_train_batch_size": plan.batch_size // devices, "learning_rate": plan.rate,
             "lr_scheduler_type": "cosine", "warmup_steps": max(1, plan.steps // 20), "seed": plan.seed,
             "data_seed": plan.seed, "bf16": narrow(), "use_cpu": not cuda, "activation_checkpointing": False,
-            "logging_steps": max(1, plan.steps // 20), "save_strategy": "steps",
+            "logging_steps": 1, "save_strategy": "steps",
             "save_steps": plan.checkpoint_every or max(1, plan.steps // 10), "save_total_limit": 2,
             "report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": cuda,
         }  # fmt: skip

@@ -34,7 +34,7 @@ class Trained:
     learning_rate: float
     seed: int
     losses: tuple[tuple[int, float], ...]
-    """(step, training loss)."""
+    """(step, training loss) of every step."""
     with_tools: int = 0
     """Rows left out because the base's chat template shows no tools."""
     objective: str = "sft"

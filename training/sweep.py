@@ -100,7 +100,7 @@ def sweep(
         over: keys of the `training:` block, each with its values.
         common: changes for all arms.
         say: called with a line at the start of each arm.
-        watch: called with every logged step.
+        watch: called some twenty times in each arm.
 
     Raises:
         RecipeError: for a combination that makes no sense; nothing is then trained.

@@ -47,7 +47,7 @@ def train(
     Args:
         source: a corpus folder; or a recipe file, whose `training.data` then names files alone.
         out: where the VM goes; must be new or empty.
-        watch: called with every logged step.
+        watch: called some twenty times in all.
         seen: called with the figures of the rows, before the model is loaded.
         restart: throw away what an unfinished training of the same `out` left.
         changes: fields of the `training:` block to use instead.
