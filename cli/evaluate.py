@@ -52,12 +52,12 @@ def evaluate(
     import json
 
     from understudy.errors import UserError
-    from understudy.training.lineage import read_lineage
+    from understudy.training.lineage import read_speaker
 
     if not on and (against or sm or keep_overlap):
         option = "--against" if against else "--sm" if sm else "--keep-overlap"
         raise UserError(f"{option} without --on", expected="a task file", remedy="name one with --on")
-    lineage = read_lineage(vm)
+    lineage = read_speaker(vm)
     found: dict[str, Any] = {}
     if on:
         found["tasks"] = _tasks(vm, lineage, on, against or [], sm, keep_overlap, as_json)
@@ -122,9 +122,9 @@ def _tasks(
 ) -> dict[str, Any]:
     from understudy.cli.eval_tasks import ask_pair, ask_sm, labels, prepare, result, save
     from understudy.errors import RunFolderError
-    from understudy.training.lineage import read_lineage
+    from understudy.training.lineage import read_speaker
 
-    others = [read_lineage(other) for other in against]
+    others = [read_speaker(other) for other in against]
     if sm and lineage.corpus is None:
         raise RunFolderError("was trained on files: no SM wrote them", where=str(vm), remedy="leave out --sm")
     bases = [_base(one) for one in (lineage, *others)]

@@ -63,10 +63,10 @@ def blame(
     import json
 
     from understudy.models.embedder import open_embedder
-    from understudy.training import read_lineage
     from understudy.training.ancestry import blame as find
+    from understudy.training.lineage import read_lineage, read_speaker
 
-    trained = read_lineage(vm)
+    trained = read_lineage(vm) if answer is not None else read_speaker(vm)
     said = answer if answer is not None else _answer(vm, Path(trained.base_path), prompt)
     suspects = find(vm, prompt, said, open_embedder("embedded"), most)
     if as_json:

@@ -81,9 +81,9 @@ def read_vm(path: Path, name: str | None = None) -> VM:
 
 def _lineage(path: Path) -> tuple[str, str]:
     """`base` and `base_path`, as the VM's lineage has them."""
-    from understudy.training.lineage import read_lineage
+    from understudy.training.lineage import read_speaker
 
-    lineage = read_lineage(path)
+    lineage = read_speaker(path)
     return str(lineage.base), str(lineage.base_path)
 
 

@@ -52,6 +52,21 @@ class Trained:
     """Of merged weights: the VM whose adapter went into them."""
 
 
+def read_speaker(vm: Path) -> Trained:
+    """The lineage of a VM that answers in words.
+
+    Raises:
+        RunFolderError: when the folder was not written by `train`, or holds a reward model, a classifier or an encoder.
+    """
+    trained = read_lineage(vm)
+    if trained.objective not in {"sft", "dpo", "simpo"}:
+        raise RunFolderError(
+            f"learned `objective: {trained.objective}`, so it does not answer in words", where=str(vm),
+            expected="a VM of `sft`, `dpo` or `simpo`", remedy="its README.md says how to load it",
+        )  # fmt: skip
+    return trained
+
+
 def write_lineage(folder: Path, trained: Trained) -> None:
     """Keep it in a VM's folder."""
     (folder / LINEAGE).write_text(json.dumps(asdict(trained), indent=2) + "\n", encoding="utf-8")

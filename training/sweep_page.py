@@ -48,6 +48,9 @@ def _picture(found: Sweep) -> str:
             axes[1].plot(reach, law.at(reach), color=line.get_color())
         if curves:
             axes[1].set(xscale="log", xlabel="training rows", ylabel="held-out loss (nats a token)")
+            tried = sorted({arm.rows for arm in found.arms})
+            axes[1].set_xticks(tried, [f"{rows:,}" for rows in tried])
+            axes[1].set_xticks([], minor=True)
             if any(rest for rest, _ in curves):
                 axes[1].legend(frameon=False)
         for one in axes:

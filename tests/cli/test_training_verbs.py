@@ -85,6 +85,19 @@ def test_from_a_wrong_answer_back_to_the_row_that_taught_it(
 
 
 @pytest.mark.slow
+def test_a_reward_model_is_not_asked_for_words(understudy: Callable[..., Any], tmp_path: Path, tiny: Path) -> None:
+    recipe = project(tmp_path, tiny, objective="outcome")
+    rows = [
+        {"prompt": "Good?", "completion": word, "label": n % 2} for n, word in enumerate(("no", "yes", "no", "yes"))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert understudy("train", recipe, "--out", "orm").code == 0
+    for verb in (("eval", "orm"), ("chat", "orm"), ("serve", "orm"), ("blame", "orm", "Good?")):
+        result = understudy(*verb)
+        assert result.code == 2 and "does not answer in words" in result.err, (verb, result)
+
+
+@pytest.mark.slow
 def test_blame_finds_the_nearest_row_by_meaning(understudy: Callable[..., Any], tmp_path: Path, tiny: Path) -> None:
     assert understudy("train", project(tmp_path, tiny), "--out", "vm").code == 0
     found = json.loads(
