@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,17 @@ from typing import Any
 import numpy as np
 
 from understudy.corpus import RunFolder
+from understudy.corpus.storage import cache
 from understudy.errors import RunFolderError
 from understudy.lessons import Training
-from understudy.models.embedder import Embedder, embed_all
+from understudy.models.embedder import Embedder, Matrix, embed_all
 from understudy.models.folders import fingerprint
+from understudy.nouns import address
 from understudy.training.data import Row, gather
 from understudy.training.lineage import LEARNED, Trained, read_lineage
+
+# Seeds that are read at once.
+_BLOCK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,10 @@ def ancestry(vm: Path) -> Ancestry:
         for row in learned:
             made[row["source"]] = made.get(row["source"], 0) + 1
         counts: dict[str, tuple[int, str]] = {}
-        for seed, _ in folder.seeds.some(0, len(folder.seeds)):
-            name = seed.source.rpartition(":")[0] or seed.source
-            counts[name] = (counts.get(name, (0, ""))[0] + 1, str(seed.meta.get("license", "unknown")))
+        for start in range(0, len(folder.seeds), _BLOCK):
+            for seed, _ in folder.seeds.some(start, _BLOCK):
+                name = seed.source.rpartition(":")[0] or seed.source
+                counts[name] = (counts.get(name, (0, ""))[0] + 1, str(seed.meta.get("license", "unknown")))
     seeds = tuple((name, count, made.get(name, 0), licence) for name, (count, licence) in sorted(counts.items()))
     return Ancestry(trained, base_is, corpus_is, len(learned), sms, seeds)
 
@@ -113,7 +120,7 @@ def blame(vm: Path, prompt: str, answer: str, embedder: Embedder, most: int = 5)
             remedy="put its corpus and files back, or train it again",
         )  # fmt: skip
     pairs = [_pair(row) for row in rows]
-    vectors = embed_all(embedder, [f"{asked}\n{said}" for asked, said in pairs])
+    vectors = _vectors(embedder, [f"{asked}\n{said}" for asked, said in pairs])
     (wanted,) = embedder.embed([f"{prompt}\n{answer}"])
     near = vectors @ wanted
     best = np.argsort(-near, kind="stable")[:most]
@@ -123,6 +130,21 @@ def blame(vm: Path, prompt: str, answer: str, embedder: Embedder, most: int = 5)
         traced = trained.corpus is not None and row.source not in {Path(file).name for file in trained.files}
         out.append(Suspect(row.id, float(near[place]), row.source, asked, said, traced))
     return out
+
+
+def _vectors(embedder: Embedder, texts: list[str]) -> Matrix:
+    """What embeds to what does not change, so it is kept in the user's cache: the next answer is looked up at once."""
+    home = cache() / "blame"
+    path = home / f"{address(embedder.name, texts)}.npy"
+    if path.is_file():
+        kept: Matrix = np.load(path, allow_pickle=False)
+        return kept
+    made = embed_all(embedder, texts)
+    home.mkdir(parents=True, exist_ok=True)
+    building = path.with_suffix(f".{os.getpid()}.npy")
+    np.save(building, made, allow_pickle=False)
+    building.replace(path)
+    return made
 
 
 def _rows(trained: Trained) -> tuple[Row, ...]:

@@ -28,7 +28,7 @@ def test_a_set_is_inferred_grown_and_its_gaps_are_filled(tmp_path: Path) -> None
     with RunFolder.read(tmp_path / "people") as folder:
         assert all(example.scores["rule/on-topic"] >= 0.25 for example in folder.examples())
 
-    made, work = people.relate(recipe(1), base, hops=1, relatives=1)
+    made, work = people.relate(recipe(1), base, hops=1, relatives=3)
     run(made, tmp_path / "kin", work=work)
     kin = load_set(str(tmp_path / "kin"))
     new = [persona for persona in kin.personas if persona.hop]
