@@ -25,10 +25,7 @@ _ONLY: dict[str, tuple[Objective, ...]] = {
 ENCODERS: tuple[Objective, ...] = ("retriever", "reranker")
 # LoRA wants about ten times the rate of full weights ("LoRA Without Regret", Thinking Machines, 2025); preferences a
 # tenth of what supervision takes (Rafailov et al., arXiv 2305.18290, use 1e-6 with full weights).
-_RATES: dict[bool, dict[str, float]] = {
-    True: {"dpo": 2e-5, "simpo": 2e-5},
-    False: {"dpo": 2e-6, "simpo": 2e-6},
-}
+_LORA_RATE, _FULL_RATE = 2e-4, 2e-5
 _BETAS = {"dpo": 0.1, "simpo": 2.0}
 
 
@@ -120,8 +117,8 @@ class Training(Strict):
     @property
     def rate(self) -> float:
         """The learning rate, given or not."""
-        lora = self.tuning != "full"
-        return self.learning_rate or _RATES[lora].get(self.objective, 2e-4 if lora else 2e-5)
+        usual = _FULL_RATE if self.tuning == "full" else _LORA_RATE
+        return self.learning_rate or (usual / 10 if self.objective in _BETAS else usual)
 
     @property
     def strength(self) -> float:

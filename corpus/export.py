@@ -17,11 +17,8 @@ from understudy.corpus.order import arranged, likeness
 from understudy.corpus.reviews import Review
 from understudy.corpus.rows import example as example_of
 from understudy.corpus.storage import storage_errors
-from understudy.corpus.trainer_rows import preferences
 from understudy.errors import UserError
 from understudy.nouns import Example
-
-__all__ = ["FORMS", "Form", "export", "preferences"]
 
 Form = Literal[
     "chat", "reviewed", "preference", "versions", "prompt-completion", "stepwise", "sharegpt", "openai",

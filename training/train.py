@@ -17,6 +17,7 @@ from understudy.errors import RecipeError, RunFolderError
 from understudy.lessons import CORPUS, ENCODERS, Training
 from understudy.models.folders import fingerprint
 from understudy.models.local import hush, leave_a_core
+from understudy.models.merging import merge
 from understudy.nouns import address
 from understudy.recipe import Recipe
 from understudy.recipe_file import load_recipe
@@ -190,12 +191,16 @@ def _begin(building: Path, identity: str, restart: bool) -> None:
 
 def _finish(building: Path, out: Path, ready: Prepared, job: Job, trained: Trained, lesson: _Lesson) -> None:
     """Write the VM whole, then give it its name."""
-    vm = building / "vm"
-    ready.save(vm)  # on every device: sharded weights are gathered here
+    vm, adapter = building / "vm", building / "adapter"
+    saved = adapter if job.plan.merge else vm
+    if first():  # what a process that was killed in here left would be mixed with what is written now
+        for left in (vm, adapter):
+            shutil.rmtree(left, ignore_errors=True)
+    ready.save(saved)  # on every device: sharded weights are gathered here
     if not first():
         return
     if job.plan.merge:
-        _merge(vm, job)
+        merge(job.base, adapter, job.base, vm)
     (vm / "training_args.bin").unlink(missing_ok=True)  # a pickle; what it says stands in the lineage
     job.tokenizer.save_pretrained(vm)
     with (vm / LEARNED).open("w", encoding="utf-8") as file:
@@ -208,17 +213,3 @@ def _finish(building: Path, out: Path, ready: Prepared, job: Job, trained: Train
         out.rmdir()
     vm.rename(out)
     shutil.rmtree(building, ignore_errors=True)
-
-
-def _merge(vm: Path, job: Job) -> None:
-    """The adapter's weights into the base's."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    base = AutoModelForCausalLM.from_pretrained(
-        job.base, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
-    merged = PeftModel.from_pretrained(base, vm).merge_and_unload()
-    shutil.rmtree(vm)
-    merged.save_pretrained(vm)

@@ -1,0 +1,51 @@
+"""What the benchmark of attributes shows to whom, and how it tells it."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "attributes.py"
+
+
+@pytest.fixture(scope="module")
+def attributes() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("attributes", PATH)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows() -> list[dict[str, str]]:
+    made = []
+    for category in ("Tea", "Shoes"):
+        for n in range(25):
+            made.append(
+                {"category": category, "title": f"Maker{n} {category} {n} oz", "brand": f"Maker{n}", "size": f"{n} oz"}
+            )
+    return made
+
+
+def test_sample_and_dev_rows_are_of_every_category_and_share_no_title(attributes: ModuleType) -> None:
+    sample, dev = attributes.split([*rows(), *rows()])  # every title twice
+    assert [row["category"] for row in sample] == ["Shoes"] * 4 + ["Tea"] * 4
+    assert len(dev) == 30 and not {row["title"] for row in sample} & {row["title"] for row in dev}
+
+
+def test_a_row_is_asked_with_the_fields_of_the_sample_and_answered_in_the_order_of_its_title(
+    attributes: ModuleType,
+) -> None:
+    sample, _ = attributes.split(rows())
+    asked, answered = (
+        turn["content"] for turn in attributes.conversation(rows()[3], attributes.fields_of(sample))["messages"]
+    )
+    assert "category: Tea" in asked and "Fields: brand, size" in asked and "Text: Maker3 Tea 3 oz" in asked
+    assert list(json.loads(answered).items()) == [("brand", "Maker3"), ("size", "3 oz")]
+
+
+def test_figures_are_told_as_eval_writes_them(attributes: ModuleType) -> None:
+    f1 = {"mean": 0.35046, "low": 0.31431, "high": 0.38782, "n": 150}
+    assert attributes.table({"systems": {"sample": {"values": {"f1": f1}}}}) == [("sample", "0.350", "0.314 to 0.388")]
