@@ -87,9 +87,12 @@ class Agent:
         priority: int = 0,
         variant: int = 0,
         form: str | None = None,
+        check: str | None = None,
         **values: Any,
     ) -> Spoken:
         """One typed reply, from the SM that `voice` names; another for each `variant`; `form` is a pattern for it.
+
+        With `check`, decoding is held to `form` where that can be done, and the reply must only match `check`.
 
         Raises:
             Unusable: when the first reply and the one after the error was shown both do not parse.
@@ -126,8 +129,8 @@ class Agent:
                 if not text.lstrip().startswith(marker):
                     raise Mismatch(f"it must begin with {marker!r}")
                 value = reply.read(text.lstrip().removeprefix(marker), call.error == "truncated")
-                if pattern and not _has_form(value, pattern):
-                    raise Mismatch(f"it must have the form /{pattern}/")
+                if (must := check or pattern) and not _has_form(value, must):
+                    raise Mismatch(f"it must have the form /{must}/")
                 return Spoken(value, keys)
             except Mismatch as error:
                 why = str(error)

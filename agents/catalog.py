@@ -134,6 +134,21 @@ class Catalog:
                     remedy="add a section such as `inverted: {text: title}`",
                 )
 
+    def check_rows(self, recipe: Recipe) -> None:
+        """That a recipe for rows has somebody who writes them, and no other recipe has.
+
+        Raises:
+            PromptError: naming the agent.
+        """
+        for agent in self.agents["instruct"]:
+            if agent.prompt.row != (recipe.rows is not None):
+                raise PromptError(
+                    f"{agent.name} {'writes rows' if agent.prompt.row else 'does not write rows'}",
+                    where="agents.instruct",
+                    remedy="add a section such as `rows: {use_case: …}`" if agent.prompt.row else
+                    "name agents that do, such as `more-rows`, or leave `rows` out",
+                )  # fmt: skip
+
     @property
     def version(self) -> str:
         """Hash of every prompt that this run can use."""
@@ -161,7 +176,8 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                 prompt = _load(path, family, path.stat().st_mtime_ns)
                 if prompt.skill is not None and prompt.skill not in skills:
                     _unknown_skill(prompt.skill, skills, f"{path}: skill")
-                found[family][path.stem] = Agent(prompt, system)
+                # Who writes rows is no teacher: a small SM was trained for it without a system text.
+                found[family][path.stem] = Agent(prompt, "" if prompt.row else system)
     agents: dict[Family, tuple[Agent, ...]] = {}
     for family in FAMILIES:
         names: tuple[str, ...] | None = getattr(cast, family)
@@ -177,7 +193,9 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     expected=f"one of: {', '.join(known)}",
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
-        everybody = [name for name, agent in known.items() if not agent.prompt.inverts]  # who must be named
+        everybody = [  # but for those who must be named
+            name for name, agent in known.items() if not (agent.prompt.inverts or agent.prompt.row)
+        ]
         agents[family] = tuple(known[name] for name in sorted(set(everybody if names is None else names)))
     if cast.skills is not None:
         for skill in cast.skills:
@@ -194,6 +212,33 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                 remedy=f"did you mean `{near[0]}`?" if near else "see `understudy agents`",
             )
     return Catalog(agents)
+
+
+def catalog_of(recipe: Recipe) -> Catalog:
+    """The agents of a recipe's run: without its section `noise` nobody rewords, and nobody is asked about it.
+
+    Raises:
+        PromptError: as `load_catalog`, or for a weight of a noiser who is not there.
+    """
+    folder = recipe.path(recipe.agents.folder) if recipe.agents.folder else None
+    catalog, noise = load_catalog(recipe.agents, folder), recipe.noise
+    judges = [one for one in catalog.agents["judge"] if one.prompt.of != "same-answer"]
+    noisers = catalog.agents["noise"] if noise else ()
+    if noise and noise.judge:
+        everybody = load_catalog(recipe.agents.model_copy(update={"judge": None}), folder).agents["judge"]
+        judges += [one for one in everybody if one.prompt.of == "same-answer"]
+    if noise:
+        known = [one.prompt.name for one in noisers]
+        for name in noise.weights:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                raise PromptError(
+                    f"no noise agent of this run is called `{name}`",
+                    where=f"noise.weights.{name}",
+                    expected=f"one of: {', '.join(known)}",
+                    remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file noise/{name}.md",
+                )
+    return Catalog({**catalog.agents, "judge": tuple(judges), "noise": noisers})
 
 
 def _of_methods(names: tuple[str, ...] | None, known: dict[str, Agent]) -> tuple[str, ...]:

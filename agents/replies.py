@@ -184,6 +184,7 @@ REPLIES: dict[str, ReplyType] = {
         ReplyType("Calls", ("answer",), Constraint("schema", _schema(Calls)), _json(Calls)),
         ReplyType("Answer", ("answer",), None, _text(1)),
         ReplyType("Edit", ("refine",), None, _text(3)),
+        ReplyType("Reworded", ("noise",), None, _text(2)),
         ReplyType("Choice", ("judge",), Constraint("regex", "A|B"), _choice),
         ReplyType("Judgement", ("judge",), Constraint("schema", _schema(Judgement)), _json(Judgement)),
     )

@@ -26,6 +26,7 @@ from understudy.cli import (
     serve,
     sm,
     sweep,
+    table,
     traces,
     train,
 )
@@ -58,6 +59,7 @@ app.command()(chat.chat)
 app.command()(serve.serve)
 app.command()(merge.merge)
 app.command()(push.push)
+app.add_typer(table.app, name="table")
 app.command()(graph.graph)
 
 

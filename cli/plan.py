@@ -16,13 +16,13 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     Raises:
         UserError: for whatever the run itself would stop at before its first call.
     """
-    from understudy.agents import load_catalog
+    from understudy.agents import catalog_of
     from understudy.corpus.readers import read_sources, unread
     from understudy.corpus.tokens import count_tokens
     from understudy.personas import load_set
 
     screen = console()
-    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
+    catalog = catalog_of(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
     kinds: Counter[str] = Counter()
     lengths: list[int] = []
@@ -50,7 +50,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     roles = {
         "persona": recipe.personas.inferred if personas else 1.0,
         "transform": 0.9, "instruct": 1.0, "answer": recipe.candidates + recipe.refine_rounds / 2,
-        "refine": 2.0 * recipe.refine_rounds, "judge": 1.0,
+        "refine": 2.0 * recipe.refine_rounds, "noise": recipe.noise.share if recipe.noise else 0.0, "judge": 1.0,
     }  # fmt: skip
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0

@@ -118,6 +118,11 @@ def report(
         for name, value in found.measures.items():
             diversity.add_row(name, f"{value:.4g}")
         screen.print(diversity)
+    if watched := found.told.get("monitor"):
+        alarms = "1 alarm" if watched["sounded"] == 1 else f"{watched['sounded']} alarms"
+        screen.print(f"{alarms} in {watched['batches']} batches of {watched['batch']} drafts")
+        for one in watched["alarms"][:limit]:
+            screen.print(f"  batch {one['batch']}: {visible(one['told'])}", markup=False)
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.screen import clock, console, default_out, plain_table
+from understudy.cli.screen import clock, console, default_out, plain_table, visible
 from understudy.errors import StorageError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Watch:
         self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._last = time.monotonic()
+        self._alarms = 0
 
     def __enter__(self) -> Watch:
         if self._console.is_terminal:
@@ -103,7 +104,10 @@ class Watch:
             self._live.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Show where the run stands."""
+        """Show where the run stands, and what the monitor has sounded since the last time."""
+        for told in progress.alarms[self._alarms :]:
+            self._console.print(f"[yellow]alarm[/] {visible(told)}", soft_wrap=True)
+        self._alarms = len(progress.alarms)
         if self._console.is_terminal:
             self._live.update(line(progress))
         elif time.monotonic() - self._last > _LOG_EVERY_S:
@@ -187,6 +191,7 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> 
     more = {
         "interrupted": "Nothing is lost. To go on:",
         "disk": "Nothing is lost. Make room, then go on:",
+        "alarm": "Nothing is lost. To go on all the same:",
         "budget": "To go on, raise `budget` in the recipe and run again:",
         "turns": f"{books.drafts['accepted']} of {recipe.accept} were accepted. "
         "To go on, raise `draws_per_seed` and run again:",

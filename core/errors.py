@@ -4,6 +4,7 @@
     ├── UserError                       2   the user can fix it
     │   ├── RecipeError                     a recipe or a value in it
     │   ├── SeedError                       a file that seeds are read from
+    │   ├── SchemaError                     a table's schema, or a cell that does not fit it
     │   ├── PersonaError                    a persona set
     │   ├── PromptError                     an agent's prompt file, or an agent nobody knows
     │   ├── ModelError                      a model that is missing or cannot do what is asked
@@ -56,6 +57,10 @@ class RecipeError(UserError):
 
 class SeedError(UserError):
     """A seed file or folder that is missing, empty or unreadable."""
+
+
+class SchemaError(UserError):
+    """A schema of a table that is malformed, or a cell that it has no place for."""
 
 
 class PersonaError(UserError):

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-Family = Literal["persona", "transform", "instruct", "refine", "answer", "judge"]
+Family = Literal["persona", "transform", "instruct", "refine", "answer", "noise", "judge"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 Kind = Literal["text", "table", "code", "dialogue", "persona", "topic"]
 ExampleKind = Literal["chat", "preference", "steps", "pair", "row", "persona"]

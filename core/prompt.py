@@ -28,12 +28,13 @@ VARIABLES: dict[str, frozenset[str]] = {
     "instruct": frozenset({"kind", "persona", "conversation", "wanted"}),
     "answer": frozenset({"kind", "persona", "instruction", "conversation", "results"}),
     "refine": frozenset({"kind", "persona", "instruction", "answer", "suggestion"}),
+    "noise": frozenset({"kind", "persona", "instruction", "strength", "protected", "neighbours", "locale", "missed"}),
     "judge": frozenset({"kind", "persona", "instruction", "answer", "other", "conversation"}),
 }
 
 Granularity = Literal["broad", "specific", "detailed"]
 Method = Literal["suggest", "evolve", "principle"]
-Judged = Literal["example", "gain", "better", "answerable"]
+Judged = Literal["example", "gain", "better", "answerable", "same-answer"]
 Situation = Literal[
     "single-all", "single-superfluous", "single-missing", "single-absent",
     "several-all", "several-missing", "several-absent",
@@ -43,8 +44,15 @@ Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False, "needs": None, "situation": None, "inverts": False, "turns": 1, "next_turn": None,
+    "without_seed": False, "needs": None, "situation": None, "inverts": False, "row": False, "turns": 1, "next_turn": None,
 }  # fmt: skip
+
+# What the templates of agents that write rows may use instead.
+_ROWS: dict[str, frozenset[str]] = {
+    "task": frozenset({"wanted"}),
+    "next turn": frozenset({"persona", "column", "meaning", "examples", "record"}),
+    "request": frozenset({"use_case", "fields", "question"}),
+}
 
 # What the templates of agents that invert may use instead.
 _INVERTING: dict[str, frozenset[str]] = {
@@ -121,6 +129,9 @@ class Prompt(BaseModel):
     inverts: bool = False
     """Instruct agents: whether the reply is a record like those of the seed, and a second template asks for the text
     that it stands in. They work only in recipes that name them, with a section `inverted`."""
+    row: bool = False
+    """Instruct agents: whether the reply is a row like those of the seed, as cells in a line, and a second template asks
+    for its free text. They work only in recipes with a section `rows`."""
     turns: int = Field(1, ge=1, le=20)
     """Instruct agents: how often the user speaks; above 1, the second template says how to go on."""
     answerable: bool = True
@@ -129,7 +140,8 @@ class Prompt(BaseModel):
     of: Judged = "example"
     """Judges: what they are asked of. `example`: whether it may be accepted; `gain`: whether an evolved instruction
     asks for more than its parent, `other`; `better`: whether `answer` or `other` is the better one; `answerable`:
-    whether the material answers an instruction that is meant to be unanswerable."""
+    whether the material answers an instruction that is meant to be unanswerable; `same-answer`: whether `answer` fits
+    a noised instruction as well as the clean one, `other`. The last are asked only if a recipe says `noise.judge`."""
     without_seed: bool = False
     """Judges: whether they are asked only of instructions whose reader does not see the seed."""
     method: Method = "suggest"
@@ -214,18 +226,19 @@ class Prompt(BaseModel):
                 where=f"{self.file}: pattern",
                 expected=f"one each for {', '.join(get_args(Granularity))}, of a persona agent",
             )
-        goes_on = self.turns > 1 or self.inverts
+        goes_on = self.turns > 1 or self.inverts or self.row
         if goes_on != (self.next_turn is not None) or (goes_on and self.family != "instruct"):
             raise PromptError(
-                "an instruct agent with several turns, or that inverts, and only such a one, says how to go on",
+                "an instruct agent with several turns, or that inverts or writes rows, and no other, says how to go on",
                 where=f"{self.file}: turns",
-                expected="`turns` above 1 or `inverts`, and a second template after `--- next turn ---`",
+                expected="`turns` above 1, `inverts` or `row`, and a second template after `--- next turn ---`",
             )
-        if self.inverts and (self.request is None or self.turns > 1):
+        if (self.inverts or self.row) and (self.request is None or self.turns > 1 or self.inverts == self.row):
             raise PromptError(
-                "an agent that inverts says what the user is to have said, once",
+                "an agent that inverts or writes rows says what the user is to have said, once",
                 where=f"{self.file}: request",
-                expected="a template with `text`, `given` and `fields`; no `turns`",
+                expected=f"a template with {', '.join(sorted((_ROWS if self.row else _INVERTING)['request']))}; "
+                "no `turns`, and only one of `inverts` and `row`",
             )
         if (self.request or self.examples or self.situation) and self.family != "instruct":
             raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples, situation")
@@ -257,6 +270,7 @@ class Prompt(BaseModel):
             )
             permitted = permitted & {"kind", "persona"} if label == "request" else permitted
             permitted = _INVERTING.get(label, permitted) if self.inverts else permitted
+            permitted = _ROWS.get(label, permitted) if self.row else permitted
             if used - permitted:
                 raise PromptError(
                     f"{label} uses {sorted(used - permitted)}",
@@ -327,7 +341,8 @@ class Prompt(BaseModel):
         except Exception as error:  # a template raises whatever its expressions raise
             raise PromptError(f"does not render: {error}", where=self.file) from error
         content = f"{material}\n\n{task}" if material else task
-        return ({"role": "system", "content": system}, {"role": "user", "content": content})
+        asked = {"role": "user", "content": content}
+        return ({"role": "system", "content": system}, asked) if system else (asked,)
 
     def asked(self, **values: Any) -> str:
         """What the user is to have said, of an agent whose reply is the answer."""

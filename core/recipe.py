@@ -13,9 +13,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from pydantic_core import PydanticCustomError
 
 from understudy.lessons import Training
+from understudy.noise import Noise
 from understudy.nouns import FAMILIES, address
 from understudy.prompt import Granularity, Shape
 from understudy.sections import Strict, misplaced
+from understudy.tables import Rows
+from understudy.variety import Allocate, Monitor
 
 
 class Source(Strict):
@@ -32,7 +35,9 @@ class Source(Strict):
     chunk_tokens: int = Field(220, ge=32, le=8000)
     """Longest chunk of a document, in tokens. A table or code block is never split, so it may be longer."""
     rows_per_seed: int = Field(4, ge=1, le=50)
-    """Rows shown together as one table seed."""
+    """Rows shown together as one table seed; with a `rows:` block, `rows.shown` says it."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of .csv and .tsv files whose first line is a row already."""
     license: str = "unknown"
     """Licence of the seeds (an SPDX id where there is one); carried into the dataset card."""
 
@@ -291,6 +296,8 @@ class Cast(Strict):
     operations and `principle` for the critiques by a principle, which work only if they are named."""
     answer: tuple[str, ...] | None = None
     """Who answers; every kind of seed needs one, and the one for the fewest kinds is taken."""
+    noise: tuple[str, ...] | None = None
+    """Who rewords instructions, in recipes with a section `noise`."""
     judge: tuple[str, ...] | None = None
     """Who must all agree before an example is accepted; an empty list: the rules alone decide."""
     skills: tuple[str, ...] | None = None
@@ -379,6 +386,10 @@ _SERVING = (
 )  # fmt: skip
 
 
+# Keys that say how much is made, how fast and what for, not what it is like.
+_AROUND = ("accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed", "review", "monitor")
+
+
 # Keys that came after the first release, with what was done before there were any.
 _LATER: tuple[tuple[str, str, Any], ...] = (
     ("personas", "granularity", "specific"),
@@ -386,6 +397,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("personas", "shape", "zero-shot"),
     ("agents", "skills", None),
     ("agents", "quotas", {}),
+    ("agents", "noise", None),
     ("verify", "min_evidence", None),
 )
 
@@ -418,6 +430,16 @@ class Recipe(Strict):
     verify: Verify = Verify()
     inverted: Inverted | None = None
     """For instruct agents that write a record and then its text (`record-to-text`): which column is the text."""
+    noise: Noise | None = None
+    """Instructions reworded as real users might put them; null: they stay as the agents wrote them."""
+    allocate: Allocate | None = None
+    """Drafts shared out among several voices by what each adds; null: every draft draws one, all with equal chance."""
+    monitor: Monitor | None = None
+    """A look at every batch of drafts, with alarms; null: nobody looks."""
+    rows: Rows | None = None
+    """For new rows of a table: what they are of, and what they must keep to. Works with the agent `more-rows`; unless
+    the recipe says otherwise nobody else works, nothing is embedded, and no seed goes to the test split: real rows
+    are held out instead."""
     review: float = Field(0.0, ge=0, le=1)
     """Share of the accepted examples that people are to review in `understudy traces`; 1 is every one. Training and
     export leave out what is to be reviewed and is not yet; the run's next sitting makes up for what people rejected."""
@@ -434,6 +456,32 @@ class Recipe(Strict):
 
     _folder: Path = PrivateAttr(default=Path())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _for_rows(cls, data: Any) -> Any:
+        """Defaults of a recipe for rows: other agents, gates and splits are for texts."""
+        if not isinstance(data, dict) or data.get("rows") is None:
+            return data
+        cast = {"persona": (), "transform": (), "instruct": ("more-rows",), "refine": (), "answer": None, "judge": ()}
+        given, dedup = data.get("agents"), data.get("dedup")
+        data = {"test_share": 0, **data}
+        if given is None or isinstance(given, dict):
+            data["agents"] = {**cast, **(given or {})}
+        if dedup is None or isinstance(dedup, dict):
+            data["dedup"] = {"embedding": None, **(dedup or {})}
+        return data
+
+    @model_validator(mode="after")
+    def _rows_alone(self) -> Recipe:
+        if self.rows is not None:
+            if self.inverted is not None:
+                raise misplaced(("inverted",), "a section", "nothing beside `rows`: a run makes rows or texts")
+            if self.test_share:
+                raise misplaced(("test_share",), f"{self.test_share:g}", "0: `rows.holdout` says which real rows test")
+            if len(self.seeds) > 1 or self.seeds[0].kind not in {"auto", "table"}:
+                raise misplaced(("seeds",), f"{len(self.seeds)} sources", "one source of kind `table` beside `rows`")
+        return self
+
     @model_validator(mode="after")
     def _known_voices(self) -> Recipe:
         if MAIN in self.sms:
@@ -445,6 +493,21 @@ class Recipe(Strict):
                 if voice.sm not in self.engines:
                     known = f"one of: {', '.join(self.engines)}"
                     raise misplaced(("voices", speaker, place, "sm"), voice.sm, known)
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_allocate(self) -> Recipe:
+        if (how := self.allocate) is not None:
+            if how.of not in self.voices:
+                raise misplaced(("allocate", "of"), how.of, f"one of: {', '.join(self.voices) or 'no key'} (`voices`)")
+            if len(self.voices[how.of]) * max(1, len(how.filters)) < 2:
+                raise misplaced(("allocate", "of"), how.of, "one with several voices, or several `filters`")
+            for place, one in enumerate(how.filters):
+                least = self.verify.min_words if one.min_words is None else one.min_words
+                most = self.verify.max_words if one.max_words is None else one.max_words
+                if least > most:
+                    got = f"min_words {least}, max_words {most}"
+                    raise misplaced(("allocate", "filters", place), got, "min_words of at most max_words")
         return self
 
     @property
@@ -480,15 +543,19 @@ class Recipe(Strict):
         """
         body = self.model_dump(
             mode="json",
-            exclude={"accept", "budget", "in_flight", "training", "name", "license", "draws_per_seed", "review"},
+            exclude=set(_AROUND),
         )
         for section, key, later in _LATER:
             if body[section][key] == later:
                 del body[section][key]
         if self.candidates == 1:  # what was done before there was a choice
             del body["candidates"]
-        if self.inverted is None:
-            del body["inverted"]
+        for section in ("inverted", "noise", "allocate", "rows"):
+            if body[section] is None:
+                del body[section]
+        for source in body["seeds"]:
+            if not source["columns"]:
+                del source["columns"]
         body |= {"sm": unserved(self.sm), "sms": {name: unserved(spec) for name, spec in self.sms.items()}}
         return address(body)
 

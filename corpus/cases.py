@@ -26,6 +26,8 @@ from understudy.nouns import Call, Example, Persona, Seed
 HOME = "cases"
 # What this agent writes is of a seed and of others like it.
 _FROM_SEVERAL = "transform/library-from-code"
+# What this one writes takes up what stands beside its seed.
+_BESIDE = "noise/context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ def _not_alone(example: Example) -> str | None:
         return "a failure is the engine's"
     if _FROM_SEVERAL in example.path:
         return "its tools are of several seeds"
+    if any(version.by == _BESIDE for version in example.versions):
+        return "a noiser was shown other seeds"
     return None if _asks(example) else "it does not say who was to ask"
 
 

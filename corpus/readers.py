@@ -30,6 +30,11 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
     Raises:
         SeedError: for a missing, empty or unreadable source.
     """
+    if recipe.rows is not None:
+        from understudy.corpus.table_sample import dealt, resolved  # which reads tables by this module
+
+        yield from dealt(resolved(recipe))
+        return
     occurrences = Occurrences()
     for index, source in enumerate(recipe.seeds):
         found = False
@@ -104,13 +109,15 @@ def unread(source: Source, path: Path) -> list[Path]:
     return [file for file in _visible(path) if file.suffix.lower() not in _suffixes(source)]
 
 
-def table_rows(file: Path) -> Iterator[tuple[str, tables.Row]]:
+def table_rows(file: Path, names: tuple[str, ...] = ()) -> Iterator[tuple[str, tables.Row]]:
     """The rows of a file of one of the kinds in `TABLES`, as (line or row, row).
+
+    `names` are those of the columns of .csv and .tsv files without a header line.
 
     Raises:
         SeedError: when it cannot be read.
     """
-    return tables.rows(file, _lines(file))
+    return tables.rows(file, _lines(file), names)
 
 
 def plain_text(file: Path) -> str:

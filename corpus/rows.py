@@ -78,6 +78,7 @@ EXAMPLE = pa.schema(
         ("sm_tokens", pa.int64()),
         ("answerable", pa.bool_()),
         ("tools", pa.string()),
+        ("row", pa.string()),
         (
             "versions",
             pa.list_(
@@ -222,6 +223,7 @@ def example_row(example: Example, seed: Seed, tokens: int) -> dict[str, Any]:
         "sm_tokens": tokens,
         "answerable": example.payload.get("answerable", True) if example.kind == "chat" else None,
         "tools": json.dumps(tools, ensure_ascii=False) if (tools := example.payload.get("tools")) else None,
+        "row": json.dumps(row, ensure_ascii=False) if (row := example.payload.get("row")) else None,
         "versions": [asdict(version) for version in example.versions],
     }
 
@@ -237,6 +239,8 @@ def example(row: dict[str, Any]) -> Example:
     payload: dict[str, Any] = {"messages": messages(row)} if row["messages"] else {}
     if tools := row.get("tools"):
         payload["tools"] = json.loads(tools)
+    if record := row.get("row"):
+        payload["row"] = json.loads(record)
     if row.get("answerable") is False:
         payload["answerable"] = False
     return Example(

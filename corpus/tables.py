@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,29 @@ from understudy.errors import SeedError
 Row = dict[str, Any]
 
 
-def rows(path: Path, lines: Iterable[str] = ()) -> Iterator[tuple[str, Row]]:
-    """The rows of one table file; `lines` is the content of .csv and .jsonl, each line with its line break.
+def rows(path: Path, lines: Iterable[str] = (), names: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+    """The rows of one table file.
+
+    Args:
+        path: the file.
+        lines: the content of .csv and .jsonl, each line with its line break.
+        names: of the columns of a .csv whose first line is a row already.
 
     Raises:
         SeedError: naming file, line and column.
     """
     suffix = path.suffix.lower()
     if suffix in {".csv", ".tsv"}:
-        yield from _csv(path, lines, "\t" if suffix == ".tsv" else ",")
+        yield from _csv(path, lines, "\t" if suffix == ".tsv" else ",", list(names) or None)
     elif suffix in {".jsonl", ".ndjson"}:
         yield from _jsonl(path, lines)
     else:
         yield from ((f"row {number}", row) for number, row in enumerate(contained.read(path), start=1))
 
 
-def _csv(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[str, Row]]:
+def _csv(path: Path, lines: Iterable[str], delimiter: str, header: list[str] | None) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**31 - 1)  # a document may stand in one field
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
     try:
         for cells in reader:
             if not cells:
@@ -69,7 +73,7 @@ def _check_header(path: Path, line: int, header: list[str]) -> None:
             "the first line holds numbers only, so the file seems to have no header",
             where=f"{path}:{line}",
             expected="column names",
-            remedy="add a first line that names the columns",
+            remedy="add a first line that names the columns, or name them in the recipe (`seeds[0].columns`)",
         )
 
 

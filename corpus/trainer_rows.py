@@ -113,8 +113,9 @@ def preferences(example: Example) -> Iterator[Row]:
     *prompt, chosen = example.payload["messages"]
     kept = _last_kept(example)
     said = {chosen["content"], ""}
+    wordings = _wordings(example, kept)
     for version in example.versions:
-        same = kept and (version.instruction, version.passage) == (kept.instruction, kept.passage)
+        same = kept and version.instruction in wordings and version.passage == kept.passage
         if not same or version.answer in said or version.outcome.startswith(_NOT_WORSE):
             continue
         said.add(version.answer)
@@ -145,6 +146,14 @@ def _last_kept(example: Example) -> Version | None:
     answer = example.payload["messages"][-1]["content"]
     held = (one for one in reversed(example.versions) if one.outcome.startswith("kept") and one.answer == answer)
     return next(held, None)
+
+
+def _wordings(example: Example, kept: Version | None) -> set[str]:
+    """The instruction as it is held, and as it was before a noiser reworded it: both ask for the same."""
+    if kept is None:
+        return set()
+    same = [one for one in example.versions if one.outcome.startswith("kept") and one.answer == kept.answer]
+    return {one.instruction for one in (same[-2:] if kept.by.startswith("noise/") else [kept])}
 
 
 def _turns(example: Example, messages: list[Row]) -> list[Row]:

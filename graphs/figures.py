@@ -24,6 +24,7 @@ from understudy.evals.lengths import Lengths
 from understudy.evals.rules import words
 from understudy.evals.space import COLUMNS, Space
 from understudy.evals.templates import templates
+from understudy.graphs.watching import monitored
 from understudy.models import Embedder
 from understudy.nouns import ATTRIBUTES, Status
 from understudy.traces.costs import Share, Tally, drawn_persona, planned_skill
@@ -96,6 +97,8 @@ def figures(
     }
     if against is not None:
         told["contamination"] = against.figures()
+    if (seen := monitored(folder)) is not None:
+        told["monitor"] = seen
     return Figures(_rounded(told), measures, space, found.groups)
 
 

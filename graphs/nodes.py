@@ -75,6 +75,8 @@ def paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
 async def persona(state: State, runtime: Runtime[Context]) -> Update:
     """Infer a persona from the seed, or draw one from the set; a seed that is a persona speaks for itself."""
     context, seed = runtime.context, state["seed"]
+    if context.table is not None and not context.table.texts:
+        return {"persona": None}  # nobody's voice is heard in numbers
     if seed.kind == "persona":
         return {"persona": Persona(**seed.meta["persona"])}
     rng = context.rng(state, "persona")
@@ -162,7 +164,8 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     context = runtime.context
     draft = state["draft"]
     exchanges = state.get("exchanges", ())
-    rules = RECORD_RULES if state["asked_by"].prompt.inverts else RULES
+    asked_by = state["asked_by"].prompt
+    rules = RECORD_RULES if asked_by.inverts or asked_by.row else RULES
     spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
     by_turn = [
         verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state), rules)
@@ -218,7 +221,7 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
         messages.append({"role": "user", "content": content})
         if draft:
             messages.append({"role": "assistant", "content": draft.answer})
-    return {"example": closed(state, "chat", messages)}
+    return {"example": closed(state, "row" if state["asked_by"].prompt.row else "chat", messages)}
 
 
 def closed(state: State, kind: ExampleKind, messages: list[dict[str, Any]]) -> Example:
@@ -227,6 +230,8 @@ def closed(state: State, kind: ExampleKind, messages: list[dict[str, Any]]) -> E
     payload: dict[str, Any] = {"messages": messages} if messages else {}
     if draft and not draft.answerable:
         payload["answerable"] = False
+    if state.get("row"):
+        payload["row"] = state["row"]
     if messages and "tools" in state:
         payload["tools"] = list(state["tools"])
     found, versions = state.get("verdicts", ()), state.get("versions", ())

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from understudy.agents import Agent, Catalog, Known, Unusable, load_catalog
+from understudy.agents import Agent, Catalog, Known, Unusable, catalog_of, load_catalog
 from understudy.corpus import Accounting, RunFolder, card, persona_folders
 from understudy.errors import EngineRefused, PersonaError
 from understudy.evals import PERSONA_RULES, Pair, on_topic, verdicts
@@ -165,7 +165,7 @@ def _work(
 def cast_of(recipe: Recipe) -> Catalog:
     """The recipe's agents, and those who speak of people and topics, whom `agents.persona` does not choose."""
     folder = recipe.path(recipe.agents.folder) if recipe.agents.folder else None
-    chosen = load_catalog(recipe.agents, folder)
+    chosen = catalog_of(recipe)
     every = load_catalog(recipe.agents.model_copy(update={"persona": None}), folder).agents["persona"]
     named = {agent.name for agent in chosen.agents["persona"]}
     there = tuple(one for one in every if one.name in named or {"persona", "topic"} & set(one.prompt.kinds))

@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from understudy.graphs import answering, conversing, inverting, nodes, refining, routes, tooling
+from understudy.graphs import answering, conversing, inverting, nodes, noising, refining, routes, rows, tooling
 from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
 
@@ -36,6 +36,8 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("request", tooling.request, routes.after_instruct)
     add("write_record", inverting.write_record, routes.after_record)
     add("write_text", inverting.write_text, routes.after_instruct)
+    add("write_row", rows.write_row, routes.after_row)
+    add("write_free_text", rows.write_free_text, routes.after_instruct)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
     add("answer", answering.answer, routes.after_answer)
@@ -44,6 +46,8 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("weigh", refining.weigh, routes.after_weigh)
     add("suggest", refining.suggest, routes.after_suggest)
     add("edit", refining.edit, routes.after_edit)
+    graph.add_node("noise", noising.noise)
+    graph.add_edge("noise", "verify")
     graph.add_node("verify", nodes.verify)
     graph.add_node("commit", nodes.commit)
     graph.add_edge("verify", "commit")

@@ -17,14 +17,16 @@ from typing import Any
 
 from understudy.corpus import RunFolder
 from understudy.corpus.ledger import STATUSES
+from understudy.corpus.rows import example_row
 from understudy.corpus.scratch import Database
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
 from understudy.graphs.alike import Alike
+from understudy.graphs.arms import Arms
 from understudy.graphs.indexes import fill
 from understudy.graphs.plan import Plan
 from understudy.graphs.replay import Absent, AtHand, Missing, Naming
-from understudy.graphs.runner import matching
+from understudy.graphs.runner import matching, surroundings
 from understudy.graphs.state import Context
 from understudy.graphs.work import corpus
 from understudy.models import SM, open_embedder
@@ -97,10 +99,10 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     gate = Gate(admitted, 0)
     context = Context(
         recipe, work.catalog, matching(recipe, personas, embedder), caller, gate, work.compared,
-        like=Alike(folder.other_seeds()).of,
+        like=Alike(folder.other_seeds()).of, table=work.table, **surroundings(recipe, folder, embedder),
     )  # fmt: skip
     graph, seeds = work.build(), len(folder.seeds)
-    plan = Plan(work.catalog, recipe)
+    plan, arms = Plan(work.catalog, recipe), Arms(recipe) if recipe.allocate else None
     turns = seeds * recipe.draws_per_seed
     before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
     accepted = 0.0
@@ -108,11 +110,15 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
         draw, position = divmod(said.tried, seeds)
         seed, _ = folder.seeds[position]
         state = plan.begin(seed, draw, said.tried)
+        if arms:
+            state["arm"] = arms.of(said.tried)
+        row: dict[str, Any] = {"status": "failed", "messages": [], "calls": []}
         found_before = at_hand.found
         try:
             out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")
             said.whole += 1
             accepted += out.value["example"].status == "accepted"
+            row = example_row(out.value["example"], seed, 0)
         except Missing as missing:
             calls, chance = before.of(seed.id, draw)
             said.missing[missing.agent] += 1
@@ -120,6 +126,8 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
             said.new_calls += max(1.0, left)
             said.beyond += left < 1
             accepted += chance
+        if arms:
+            arms.settle(row, seed)
         gate.leave(said.tried)
         gate.take_row(said.tried)
         said.tried += 1

@@ -9,8 +9,10 @@ from typing import Any
 
 from understudy.corpus import RunFolder
 from understudy.corpus.cases import Case, pinned
+from understudy.corpus.table_sample import resolved
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import PromptError
+from understudy.graphs.noising import likeness
 from understudy.graphs.state import Context, State
 from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Capabilities, Reply, Request
@@ -112,6 +114,7 @@ async def replay(recipe: Recipe) -> list[Replayed]:
     Raises:
         UserError: when there is no case, or a file is none.
     """
+    recipe = resolved(recipe)
     work = corpus(recipe)
     graph = work.build()
     return [await _one(recipe, work, graph, path, case) for path, case in pinned(recipe.folder)]
@@ -131,7 +134,9 @@ async def _one(recipe: Recipe, work: Work, graph: Any, path: Path, case: Case) -
     if case.persona is not None and case.persona_set is not None:
         members = Matching(PersonaSet(case.persona_set, "", "", (case.persona,)), "uniform", recipe.seed)
     caller = Naming(sms, AtHand(calls=case.calls), Budget(), recipe.seed)
-    context = Context(recipe, work.catalog, members, caller, Gate(PairIndex(None, None, None), 0), work.compared)
+    gate = Gate(PairIndex(None, None, None), 0)
+    alike = likeness(recipe, None)
+    context = Context(recipe, work.catalog, members, caller, gate, work.compared, likeness=alike, table=work.table)
     state: State = {"seed": case.seed, "draw": case.draw, "turn": 0, "asked_by": agents[case.asked_by]}
     try:
         out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")

@@ -18,11 +18,14 @@ _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_
 def by_kind(
     state: State, context: Context
 ) -> Literal[
-    "transform_document", "transform_table", "transform_code", "build_library", "write_record", "instruct", "commit"
-]:
+    "transform_document", "transform_table", "transform_code", "build_library", "write_record", "write_row", "instruct",
+    "commit",
+]:  # fmt: skip
     """Each kind of seed has transform agents of its own; a person is not recast; what is about tools wants some."""
     if "status" in state:
         return "commit"
+    if state["asked_by"].prompt.row:
+        return "write_row"
     if state["asked_by"].prompt.inverts:
         return "write_record"
     return "build_library" if state["asked_by"].prompt.situation else _BY_KIND[state["seed"].kind]
@@ -38,6 +41,13 @@ def after_record(state: State, context: Context) -> Literal["write_text", "commi
     return "commit" if "status" in state else "write_text"
 
 
+def after_row(state: State, context: Context) -> Literal["write_free_text", "gate", "commit"]:
+    """A row whose cells are there may want free text; one that is whole meets the gate."""
+    if "status" in state:
+        return "commit"
+    return "gate" if "draft" in state else "write_free_text"
+
+
 def after_transform(state: State, context: Context) -> Literal["instruct", "commit"]:
     """A passage is asked about; a failed transformation ends the draft."""
     return "commit" if "status" in state else "instruct"
@@ -48,7 +58,9 @@ def after_instruct(state: State, context: Context) -> Literal["gate", "commit"]:
     return "commit" if "status" in state else "gate"
 
 
-def after_gate(state: State, context: Context) -> Literal["answer", "use_tools", "suggest", "verify", "commit"]:
+def after_gate(
+    state: State, context: Context
+) -> Literal["answer", "use_tools", "suggest", "noise", "verify", "commit"]:
     """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
     if "status" in state:
         return "commit"
@@ -62,7 +74,9 @@ def after_tools(state: State, context: Context) -> Literal["verify", "commit"]:
     return "commit" if "status" in state else "verify"
 
 
-def after_answer(state: State, context: Context) -> Literal["weigh", "converse", "suggest", "verify", "commit"]:
+def after_answer(
+    state: State, context: Context
+) -> Literal["weigh", "converse", "suggest", "noise", "verify", "commit"]:
     """The first answer makes the draft, or begins a conversation; one to an edited instruction is weighed."""
     if "status" in state:
         return "commit"
@@ -71,24 +85,26 @@ def after_answer(state: State, context: Context) -> Literal["weigh", "converse",
     return "weigh" if state["round"] else _again(state, context)
 
 
-def after_suggest(state: State, context: Context) -> Literal["edit", "suggest", "verify"]:
+def after_suggest(state: State, context: Context) -> Literal["edit", "suggest", "noise", "verify"]:
     """Without a usable suggestion the draft stands as it is."""
     return "edit" if state["ready"] else _again(state, context)
 
 
-def after_edit(state: State, context: Context) -> Literal["answer", "weigh", "suggest", "verify"]:
+def after_edit(state: State, context: Context) -> Literal["answer", "weigh", "suggest", "noise", "verify"]:
     """A new instruction or passage needs a new answer; a new answer is weighed."""
     if not state["ready"]:
         return _again(state, context)
     return "weigh" if state["editor"].prompt.edits == "answer" else "answer"
 
 
-def after_weigh(state: State, context: Context) -> Literal["suggest", "verify", "commit"]:
+def after_weigh(state: State, context: Context) -> Literal["suggest", "noise", "verify", "commit"]:
     """The loop goes on as long as its method has it and rounds are left."""
     return "commit" if "status" in state else _again(state, context)
 
 
-def _again(state: State, context: Context) -> Literal["suggest", "verify"]:
+def _again(state: State, context: Context) -> Literal["suggest", "noise", "verify"]:
     rounds = context.recipe.refine_rounds
     goes_on = state["improved"] and state["round"] < rounds and context.refiners(state)
-    return "suggest" if goes_on else "verify"
+    if goes_on:
+        return "suggest"
+    return "verify" if context.recipe.noise is None else "noise"

@@ -25,16 +25,20 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.corpus import Accounting, Journal, RunFolder
+from understudy.corpus import Accounting, Journal, RunFolder, rows
 from understudy.corpus.readers import files
+from understudy.corpus.table_sample import resolved
 from understudy.dedup import Gate, PairIndex
 from understudy.graphs.alike import Alike
+from understudy.graphs.beside import Beside
 from understudy.graphs.figures import figures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
+from understudy.graphs.noising import likeness
 from understudy.graphs.plan import Plan
 from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
+from understudy.graphs.watching import Watch
 from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
@@ -76,6 +80,8 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     accepted_before: int = 0
     """Accepted in earlier sittings."""
+    alarms: list[str] = field(default_factory=list)
+    """What the monitor sounded in this sitting."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -96,7 +102,7 @@ class Outcome:
 
     folder: Path
     ended: str
-    """`goal`, `turns`, `budget`, `disk` or `interrupted`."""
+    """`goal`, `turns`, `budget`, `disk`, `alarm` or `interrupted`."""
     detail: str
     books: Accounting
     calls_made: int
@@ -144,6 +150,7 @@ async def generate(
         EngineError: when the SM fails for good; the run can be resumed.
         StorageError: when the disk is full; the run can be resumed.
     """
+    recipe = resolved(recipe)
     work = work or corpus(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
     sources = recipe.seeds if work.seeds is None else ()
@@ -152,6 +159,7 @@ async def generate(
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     work.catalog.check_voices(recipe)
     work.catalog.check_inverted(recipe)
+    work.catalog.check_rows(recipe)
     with ExitStack() as opened:
         earlier = [opened.enter_context(RunFolder.read(path)) for path in reuse]
         sms = await open_sms(recipe, sm)
@@ -180,6 +188,16 @@ def matching(recipe: Recipe, personas: PersonaSet | None, embedder: Embedder | N
     if recipe.personas.draw == "relevance" and embedder is None:
         embedder = open_embedder(recipe.dedup.embedder, recipe.folder)
     return Matching(personas, recipe.personas.draw, recipe.seed, embedder)
+
+
+def surroundings(recipe: Recipe, folder: RunFolder, embedder: Embedder | None) -> dict[str, Any]:
+    """What noisers are shown and weighed by, as fields of a `Context`; none without the section `noise`."""
+    if recipe.noise is None:
+        return {}
+    return {
+        "beside": Beside(folder.other_seeds(), recipe.noise.window).of,
+        "likeness": likeness(recipe, embedder),
+    }
 
 
 def _rejected_by_people(folder: RunFolder) -> int:
@@ -269,9 +287,10 @@ class _Run:
         self.context = Context(
             recipe, work.catalog, matching(recipe, personas, embedder), self.caller, self.gate, work.compared,
             lambda turn: folder.ledger.status(turn) if turn < first else None,
-            Alike(folder.other_seeds()).of,
+            Alike(folder.other_seeds()).of, work.table, **surroundings(recipe, folder, embedder),
         )  # fmt: skip
         self.plan = Plan(work.catalog, recipe) if work.plans else None
+        self.learned = Watch(recipe, folder)
         self.graph = work.build()
         self.goal = recipe.accept + _rejected_by_people(folder)
         self.progress = Progress(self.goal, seeds)
@@ -413,6 +432,7 @@ class _Run:
             and self.shards.unwritten < _MOST_UNWRITTEN
             and self._wanted()
             and self._affordable()
+            and (self.learned.arms is None or self.learned.arms.ready(self.launched))
         )
 
     async def _start(self) -> None:
@@ -424,7 +444,11 @@ class _Run:
             self.ahead = dict(enumerate(found, position))
         seed, split = self.ahead.pop(position)
         state: State = {"seed": seed, "draw": draw, "turn": turn}
-        task = asyncio.create_task(self._draft(self.plan.begin(seed, draw, turn) if self.plan else state, split))
+        if self.plan:
+            state = self.plan.begin(seed, draw, turn)
+        if self.learned.arms:
+            state["arm"] = self.learned.arms.of(turn)
+        task = asyncio.create_task(self._draft(state, split))
         self.running.add(task)
         task.add_done_callback(self._done)
 
@@ -483,8 +507,18 @@ class _Run:
                 added.append({**row, "stage": "gate", "example": example.id})
             self.shards.add(turn, example, seed, split, added)
             self.progress.counts[example.status] += 1
+            if self.learned.takes:
+                self._learn(example, seed)
             self._look_for_end()
         self._report()
+
+    def _learn(self, example: Example, seed: Seed) -> None:
+        """Take in a settled draft; an alarm may end the run."""
+        monitor = self.recipe.monitor
+        for alarm in self.learned.settle(rows.example_row(example, seed, 0), seed):
+            self.progress.alarms.append(f"batch {alarm.batch}: {alarm.told}")
+            if monitor and monitor.stop:
+                self._end("alarm", self.progress.alarms[-1])
 
     def _last_look(self, state: State, row: dict[str, Any] | None) -> tuple[Example, list[dict[str, Any]]]:
         """Refinement may have made a twin of an accepted example: the earlier one stays.

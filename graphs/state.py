@@ -9,8 +9,11 @@ from random import Random
 from typing import Annotated, Any, TypedDict
 
 from understudy.agents import Agent, Catalog
+from understudy.columns import Record
 from understudy.dedup import Gate
 from understudy.evals.tools import Function, Task
+from understudy.graphs.arms import Arm, voice_of
+from understudy.graphs.table import Table
 from understudy.models.caller import Caller
 from understudy.nouns import Example, Persona, Seed, Status, Verdict, Version
 from understudy.personas.matching import Matching
@@ -50,6 +53,8 @@ class State(TypedDict, total=False):
     """Which draw of its seed this is."""
     turn: int
     """Its place in the plan."""
+    arm: Arm
+    """Whose turn it is, where the recipe allocates."""
     persona: Persona | None
     passage: str | None
     """The seed recast; None when it is used as it is."""
@@ -65,6 +70,8 @@ class State(TypedDict, total=False):
     """Of a conversation, what was said and answered before the draft."""
     record: dict[str, str]
     """What was written before the text that it is to stand in, in the order in which it is to stand there."""
+    row: Record
+    """The row of a table that is being written."""
     tools: tuple[Function, ...]
     """The tools that are there, in the standard form."""
     needed: tuple[str, ...]
@@ -105,6 +112,10 @@ async def _nothing_like(seed: Seed) -> tuple[Seed, ...]:
     return ()
 
 
+async def _nothing_beside(seed: Seed) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What nodes need, handed to them by LangGraph's runtime."""
@@ -121,15 +132,22 @@ class Context:
 
     like: Callable[[Seed], Awaitable[tuple[Seed, ...]]] = _nothing_like
     """Finds pieces of code like a piece of code."""
+    table: Table | None = None
+    """What rows are written by, in a recipe for rows."""
+
+    beside: Callable[[Seed], Awaitable[str]] = _nothing_beside
+    """Finds what stands beside a seed in its file."""
+    likeness: Callable[[str, str], float] | None = None
+    """How alike two wordings are in meaning, as a cosine; None: nobody asks."""
 
     def voice(self, state: State, agent: Agent) -> Voice:
-        """Who speaks for an agent in this draft: of several voices, one is drawn."""
-        voices = self.recipe.voices_of(agent.name)
-        return voices[0] if len(voices) == 1 else self.rng(state, f"voice:{agent.name}").choice(voices)
+        """Who speaks for an agent in this draft: of several voices, one is drawn, or has its turn."""
+        return voice_of(self.recipe, agent.name, state["seed"].id, state["draw"], state.get("arm"))
 
     def limits(self, state: State) -> Verify:
         """The rules' limits; what is made of a person alone, or is free of its seed, is grounded in nothing."""
-        limits = self.recipe.verify
+        arm = state.get("arm")
+        limits = arm.limits(self.recipe.verify) if arm else self.recipe.verify
         free = state["seed"].kind == "persona" or not state["asked_by"].prompt.grounded
         return limits.model_copy(update={"min_grounding": None}) if free else limits
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.agents import Catalog, load_catalog
+from understudy.agents import Catalog, catalog_of
 from understudy.corpus import Accounting, RunFolder, card
+from understudy.graphs import rows
 from understudy.graphs.pipeline import build_graph
 from understudy.graphs.state import State
+from understudy.graphs.table import Table
 from understudy.nouns import Family, Seed
 from understudy.recipe import Recipe
 
@@ -36,6 +39,8 @@ class Work:
     """Texts that count as taken, by the ids of what they are of."""
     version: tuple[Any, ...] = ()
     """What determines the result beside the recipe."""
+    table: Table | None = None
+    """Of a recipe for rows."""
 
     @property
     def plans(self) -> bool:
@@ -44,9 +49,23 @@ class Work:
 
 
 def corpus(recipe: Recipe) -> Work:
-    """Examples of instructions with their answers."""
-    catalog = load_catalog(recipe.agents, recipe.path(recipe.agents.folder) if recipe.agents.folder else None)
-    return Work(build_graph, catalog, ("instruct", "answer"), compared, card.write)
+    """Examples of instructions with their answers; of a resolved recipe for rows, rows."""
+    table = Table.of(recipe) if recipe.rows is not None else None
+    return Work(build_graph, catalog_of(recipe), ("instruct", "answer"), compared, _finish(table), table=table)
+
+
+def _finish(table: Table | None) -> Callable[[RunFolder, Accounting, str, dict[str, float], dict[str, Any]], None]:
+    """Writes the card; of a table, after its rows were measured."""
+    if table is None:
+        return card.write
+
+    def write(
+        folder: RunFolder, books: Accounting, sms: str, measures: dict[str, float], told: dict[str, Any]
+    ) -> None:
+        rows = [json.loads(row["row"]) for row in folder.rows("accepted", columns=["row"])]
+        card.write(folder, books, sms, measures, told | {"table": table.figures(rows) if rows else None})
+
+    return write
 
 
 def compared(state: State) -> str:
@@ -54,6 +73,8 @@ def compared(state: State) -> str:
     draft = state.get("draft")
     if draft is None or "dialogue" in state:
         return state["instruction"]
+    if "row" in state:
+        return rows.compared(state["row"])
     if exchanges := state.get("exchanges"):
         return exchanges[0][0]  # how the conversation began
     return draft.answer if state["asked_by"].prompt.request else draft.instruction

@@ -92,10 +92,10 @@ def bars(rows: Sequence[Bar], title: str, desc: str = "", most: float | None = N
         end = length
         if row.low is not None and row.high is not None:
             low, end = (room * min(1.0, bound / full) for bound in (row.low, row.high))
-            parts.append(_rule(left + low, y + _LINE / 2 + 0.5, left + end, y + _LINE / 2 + 0.5, "whisker"))
+            parts.append(rule(left + low, y + _LINE / 2 + 0.5, left + end, y + _LINE / 2 + 0.5, "whisker"))
         at = left + max(length, end) + 6
         parts.append(Markup('<text x="{:.1f}" y="{}" class="value">{}</text></g>').format(at, y + 14, row.shown))
-    return _svg(width, max(1, len(rows)) * _LINE, title, desc, parts, "bars")
+    return svg(width, max(1, len(rows)) * _LINE, title, desc, parts, "bars")
 
 
 def histogram(bins: Sequence[Bin], title: str, desc: str = "", unit: str = "") -> Markup:
@@ -114,7 +114,7 @@ def histogram(bins: Sequence[Bin], title: str, desc: str = "", unit: str = "") -
                 "<title>{}</title></rect>"
             ).format(place * step, height - foot - tall, max(_THIN, step - 1), tall, f"{said} {unit}: {one.count:,}")
         )
-    parts.append(_rule(0, height - foot + 0.5, width, height - foot + 0.5, "axis"))
+    parts.append(rule(0, height - foot + 0.5, width, height - foot + 0.5, "axis"))
     if bins:
         middle = len(bins) // 2
         edges = [(0.0, bins[0].start, "start"), (width, bins[-1].end, "end")]
@@ -127,7 +127,7 @@ def histogram(bins: Sequence[Bin], title: str, desc: str = "", unit: str = "") -
         parts.append(
             Markup('<text x="{}" y="147" class="value" text-anchor="middle">{}</text>').format(width / 2, unit)
         )
-    return _svg(width, height, title, desc, parts, "histogram")
+    return svg(width, height, title, desc, parts, "histogram")
 
 
 def scatter(points: Iterable[Point], title: str, desc: str = "") -> Markup:
@@ -139,7 +139,7 @@ def scatter(points: Iterable[Point], title: str, desc: str = "") -> Markup:
         )
         for point in points
     ]
-    return _svg(side, side, title, desc, parts, "scatter")
+    return svg(side, side, title, desc, parts, "scatter")
 
 
 def sankey(
@@ -161,7 +161,7 @@ def sankey(
         flows[link.column, link.source, link.target, link.tone] += link.value
     heights = node_values(links)
     if not flows:
-        return _svg(width, head, title, desc, [], "sankey")
+        return svg(width, head, title, desc, [], "sankey")
     last = max(column for column, _ in heights)
     whole = max(sum(value for (column, _), value in heights.items() if column == place) for place in range(last + 1))
     scale = _TALLEST / whole
@@ -197,7 +197,7 @@ def sankey(
                 f"{value:,.0f}",
             )
         )  # fmt: skip
-    return _svg(width, tallest, title, desc, parts, "sankey")
+    return svg(width, tallest, title, desc, parts, "sankey")
 
 
 def node_values(links: Iterable[Link]) -> dict[_Node, float]:
@@ -267,11 +267,13 @@ def _stacked(
     return out
 
 
-def _rule(x: float, y: float, far: float, end: float, kind: str) -> Markup:
+def rule(x: float, y: float, far: float, end: float, kind: str) -> Markup:
+    """A line from one point to another, of a class."""
     return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>').format(x, y, far, end, kind)
 
 
-def _svg(width: float, height: float, title: str, desc: str, parts: Sequence[Any], kind: str) -> Markup:
+def svg(width: float, height: float, title: str, desc: str, parts: Sequence[Any], kind: str) -> Markup:
+    """A drawing of its parts, with what it shows in words."""
     said = Markup("<title>{}</title>").format(title)
     if desc:
         said += Markup("<desc>{}</desc>").format(desc)

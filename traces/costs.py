@@ -60,8 +60,14 @@ def outcomes(folder: RunFolder) -> Counter[tuple[str, str]]:
     found: Counter[tuple[str, str]] = Counter()
     for status in _STATUSES:
         for row in folder.rows(status, columns=["id", "versions"]):
-            found.update((version["by"], version["outcome"]) for version in row.get("versions") or ())
+            found.update((version["by"], _short(version)) for version in row.get("versions") or ())
     return found
+
+
+def _short(version: Mapping[str, Any]) -> str:
+    """What became of a version; of what a noiser wrote, without the number or name that it lost."""
+    outcome = str(version["outcome"])
+    return outcome.partition(": ")[0] if str(version["by"]).startswith("noise/") else outcome
 
 
 def _of_calls(books: Accounting, costs: dict[str, Cost]) -> list[Share]:

@@ -15,7 +15,7 @@ STOPS = ("seeds", "skill", "last step", "outcome")
 # By the family of the last agent in a draft's path.
 _STEPS = {
     "plan": "planned", "persona": "persona", "persona-set": "persona", "transform": "material",
-    "instruct": "instruction", "answer": "answer", "refine": "refinement", "judge": "judgement",
+    "instruct": "instruction", "answer": "answer", "refine": "refinement", "noise": "noise", "judge": "judgement",
 }  # fmt: skip
 _GATE = ("same words", "same meaning")
 

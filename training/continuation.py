@@ -1,4 +1,4 @@
-"""Continuing a sample, as conversations: some rows of a data set are shown, and as many others are the answer.
+"""Continuing a sample, as conversations: some rows of a data set are shown, and others are the answers, one a turn.
 
 This is what an SM learns once, over many generic data sets (`sm.py`). A data set is a file of rows; its name stands
 for the use case, and whole data sets are held out, not rows.
@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from understudy.agents import Agent, load_catalog
+from understudy.columns import Cell
+from understudy.corpus import table_schema
 from understudy.corpus.readers import TABLES, table_rows
+from understudy.corpus.table_schema import eighth, infer, line, order, told, typed
 from understudy.corpus.tables import Row
 from understudy.errors import UserError
 from understudy.models.frozen import file_digest
 from understudy.nouns import address
+from understudy.recipe import Cast
 
 Conversation = dict[str, Any]
+# Share of the columns that a sketch speaks of, as a run's default.
+_SKETCHED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +128,14 @@ def most_uses(rows: int, shown: int, new: int, draws: int) -> int:
 
 
 def continuations(one: DataSet, shown: int, new: int, draws: int, seed: int) -> list[Conversation]:
-    """Conversations in which `shown` rows of a data set are continued by `new` others.
+    """Conversations in which `shown` rows of a data set are continued by `new` others, one a turn.
 
-    The rows are shuffled and dealt out without return, then shuffled again, so that each stands in at most `most_uses`
+    They are asked for as a run asks (the agent `more-rows`): a sketch of the row is given, of some of its columns. The
+    rows are shuffled and dealt out without return, then shuffled again, so that each stands in at most `most_uses`
     conversations, on one side of each.
 
     Raises:
-        UserError: when the data set has too few rows for one, naming it.
+        UserError: when the data set has too few rows for one, or nothing but free text, naming it.
     """
     groups = len(one.rows) // (shown + new)
     if not groups:
@@ -134,38 +144,48 @@ def continuations(one: DataSet, shown: int, new: int, draws: int, seed: int) -> 
             expected=f"at least {shown + new}: {shown} to show and {new} to write",
             remedy="leave it out, or show and ask for fewer rows",
         )  # fmt: skip
-    columns = one.columns
-    random = Random(address(seed, one.name))  # noqa: S311
+    inferred = infer(one.rows)
+    rows = [typed(row, inferred, str(one.path)) for row in one.rows]
+    if not order(inferred):
+        raise UserError(f"data set `{one.name}` holds free text alone", where=str(one.path), remedy="leave it out")
+    numbers = {
+        name: sorted(float(value) for row in rows if isinstance(value := row.get(name), int | float))
+        for name in order(inferred)
+    }  # fmt: skip
+    rng = Random(address(seed, one.name))  # noqa: S311
     found: list[Conversation] = []
-    order: list[Row] = list(one.rows)
     for number in range(draws):
         if number % groups == 0:
-            random.shuffle(order)
+            rng.shuffle(rows)
         start = number % groups * (shown + new)
-        group = order[start : start + shown + new]
-        turns = [
-            {"role": "user", "content": request(one.name, columns, group[:shown], new)},
-            {"role": "assistant", "content": lines(group[shown:])},
-        ]
+        group = rows[start : start + shown + new]
+        # Any column may be what a use case is about: it stands first.
+        aim = rng.choice(order(inferred))
+        schema = inferred | {aim: inferred[aim].model_copy(update={"role": "target"})}
+        turns = []
+        for place, row in enumerate(group[shown:]):
+            names = [name for name in order(schema) if name == aim or rng.random() < _SKETCHED]
+            wanted = {name: _roughly(row[name], numbers[name]) for name in names}
+            material = table_schema.shown(one.name, group[:shown], schema) if not place else ""
+            turns.append({"role": "user", "content": _asked(material, told(wanted, schema))})
+            turns.append({"role": "assistant", "content": line(row, schema)})
         found.append({"messages": turns})
     return found
 
 
-def request(use_case: str, columns: list[str], rows: list[Row], new: int) -> str:
-    """What an SM that was trained to continue samples is asked.
-
-    Args:
-        use_case: what the rows are of.
-        columns: their names.
-        rows: the sample.
-        new: how many rows to ask for.
-    """
-    return (
-        f"Rows of {use_case}, as JSON lines.\nColumns: {', '.join(columns)}\n\n{lines(rows)}\n\n"
-        f"Write {new} new rows of the same kind, in the same form. Copy none."
-    )
+def _roughly(value: Cell, numbers: list[float]) -> tuple[float, float] | str | None:
+    if not isinstance(value, int | float):
+        return value
+    return eighth(numbers, (bisect_left(numbers, value) + 0.5) / len(numbers))
 
 
-def lines(rows: list[Row]) -> str:
-    """Rows as JSON lines."""
-    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+def _asked(material: str, wanted: str) -> str:
+    """What a run asks."""
+    (message,) = _writer().prompt.render("", material, {"wanted": wanted})
+    return message["content"]
+
+
+@cache
+def _writer() -> Agent:
+    (agent,) = load_catalog(Cast(instruct=("more-rows",))).agents["instruct"]
+    return agent

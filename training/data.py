@@ -184,7 +184,8 @@ def _no_rows(folder: RunFolder, row: Body) -> Iterator[Body]:
 def _passage(folder: RunFolder, row: Body) -> Iterator[Body]:
     """A question, and the seed it was asked about."""
     example = rows.example(row)
-    asked = example.versions[-1].instruction if example.versions else rows.messages(row)[0]["content"]
+    kept = [version.instruction for version in example.versions if version.outcome.startswith("kept")]
+    asked = kept[-1] if kept else rows.messages(row)[0]["content"]
     yield {"anchor": asked, "positive": folder.seed_of(example).content}
 
 

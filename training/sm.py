@@ -32,7 +32,7 @@ from understudy.training.train import changed, train
 
 CONVERSATIONS = "conversations.jsonl"
 # What an SM's training is; the rest of the block may be chosen.
-_SETTLED = ("objective", "data", "merge", "drafts", "base", "accelerate")
+_SETTLED = ("objective", "data", "merge", "drafts", "base", "accelerate", "answers")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -175,7 +175,7 @@ def _recipe(name: str, base: str, changes: dict[str, Any]) -> Recipe:
         )  # fmt: skip
     whole = given.get("method") == "full"
     path = base if base == "embedded" else str(Path(base).expanduser().resolve())
-    settled = {"base": path, "data": (CONVERSATIONS,), "merge": not whole}
+    settled = {"base": path, "data": (CONVERSATIONS,), "merge": not whole, "answers": "all"}
     return changed(Recipe.model_validate(_shell(name)), {"max_tokens": 2048, "order": "shuffled", **given, **settled})
 
 

@@ -26,9 +26,14 @@ VALUES = {
     "granularity": "specific",
     "relation": "works beside this person",
     "topic": "",
+    "strength": "slightly",
+    "protected": "Heron Lock",
+    "neighbours": "",
+    "locale": "",
+    "missed": "",
 }
 FAMILIES = {
-    "persona": {"persona", "instruct", "answer", "refine", "judge"},
+    "persona": {"persona", "instruct", "answer", "refine", "noise", "judge"},
     "topic": {"persona"},
 }
 PASSAGE = "Boats rise in a lock.\n\nNo pump is needed."
@@ -79,7 +84,7 @@ def test_the_prompts_compared_are_those_of_every_shipped_agent(kind: Kind):
     agents = [agent for agent in catalog if kind in agent.prompt.kinds]
     pairs = [agent for agent in agents if agent.prompt.editor is not None]
     assert len(found) == len(agents) + len(pairs)
-    every = {"persona", "transform", "instruct", "answer", "refine", "judge"}
+    every = {"persona", "transform", "instruct", "answer", "refine", "noise", "judge"}
     assert {name.split("/")[0] for name in found} == FAMILIES.get(kind, every)
     assert len(set(found.values())) == len(found)
 

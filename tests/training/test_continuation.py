@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,10 @@ def test_rows_are_disjoint_within_a_conversation_and_each_comes_a_bounded_number
     assert len(talks) == draws
     uses = dict.fromkeys(range(rows), 0)
     for talk in talks:
-        asked, answered = (turn["content"] for turn in talk["messages"])
-        sample = [json.loads(line)["n"] for line in asked.splitlines() if line.startswith("{")]
-        target = [json.loads(line)["n"] for line in answered.splitlines()]
+        asked, answered = ([turn["content"] for turn in talk["messages"][side::2]] for side in (0, 1))
+        assert asked[0].startswith("plants:\nn\n") and not any("plants" in one for one in asked[1:])
+        sample = [int(line) for line in asked[0].split("\n\n")[0].splitlines()[2:]]
+        target = [int(line) for line in answered]
         assert len(sample) == shown and len(target) == new and len({*sample, *target}) == shown + new
         for number in (*sample, *target):
             uses[number] += 1
@@ -59,12 +61,29 @@ def test_another_seed_and_another_data_set_deal_otherwise() -> None:
     assert answers != [talk["messages"][1] for talk in one]
 
 
-def test_the_request_names_use_case_and_columns_and_shows_the_sample(tmp_path: Path) -> None:
-    (one,) = read_data_sets([table(tmp_path / "garden plants.csv", 4)])
-    (talk,) = continuations(one, 2, 2, 1, 0)
-    asked = talk["messages"][0]["content"]
-    assert "garden plants" in asked and "Columns: plant, height" in asked and "2 new rows" in asked
-    assert set(json.loads(talk["messages"][1]["content"].splitlines()[0])) == {"plant", "height"}
+def test_the_request_is_a_runs_with_a_sketch_of_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "garden plants.csv"
+    path.write_text("kind,height,note\n" + "".join(f"{'ab'[n % 2]},{n},words about {n}\n" for n in range(30)))
+    (one,) = read_data_sets([path])
+    (talk,) = continuations(one, 8, 4, 1, 0)
+    asked, answered = talk["messages"][0]["content"], talk["messages"][1]["content"]
+    material, task = asked.split("\n\n")
+    head, *rows = material.splitlines()[1:]
+    assert material.startswith("garden plants:\n") and sorted(head.split(" | ")) == ["height", "kind"] and len(rows) == 8
+    assert task.startswith("Wanted: ") and task.endswith("Copy none.")
+    first = head.split(" | ")[0]
+    wanted = re.search(rf"Wanted: .*\b{first} (\d+ to \d+|[ab])", task)
+    assert wanted and len(answered.split(" | ")) == 2
+    value = answered.split(" | ")[0]
+    low, _, high = wanted[1].partition(" to ")
+    assert value == low if not high else int(low) <= int(value) <= int(high)
+    assert [turn["role"] for turn in talk["messages"]] == ["user", "assistant"] * 4
+
+
+def test_a_table_of_free_text_alone_is_named() -> None:
+    one = DataSet("notes", Path("notes.csv"), "", 0, tuple({"note": f"words {n}"} for n in range(20)))
+    with pytest.raises(UserError, match="free text alone"):
+        continuations(one, 4, 2, 1, 0)
 
 
 def test_the_same_rows_have_one_digest_in_any_order_and_format(tmp_path: Path) -> None:
