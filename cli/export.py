@@ -20,7 +20,7 @@ _BESIDE = {
 def export(
     corpus: Corpus,
     file: Annotated[
-        Path, typer.Argument(help="The file to write: .jsonl or .parquet for most forms; .json for reviewers.")
+        Path, typer.Argument(help="The file to write: .jsonl or .parquet for most forms; .csv for rows; .json for reviewers.")
     ],
     form: Annotated[
         str,
@@ -28,7 +28,7 @@ def export(
             "--as",
             help="chat, prompt-completion, reviewed (what people accepted or edited), preference (pairs of answers),"
             " versions (all that were kept), stepwise; sharegpt, openai, llama-factory, llama-factory-preference or"
-            " axolotl (for these); argilla or label-studio (to review there).",
+            " axolotl (for these); rows (cells of a table, with weights); argilla or label-studio (to review there).",
         ),
     ] = "chat",
     split: Annotated[str, typer.Option(help="train or test.")] = "train",

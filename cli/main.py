@@ -21,12 +21,14 @@ from understudy.cli import (
     merge,
     people,
     push,
+    rank,
     report,
     run,
     serve,
     sm,
     sweep,
     table,
+    table_files,
     traces,
     train,
 )
@@ -53,12 +55,15 @@ app.command()(train.train)
 app.command()(sm.sm)
 app.command()(sweep.sweep)
 app.command(name="eval")(evaluate.evaluate)
+app.command()(rank.rank)
 app.command()(lineage.lineage)
 app.command()(lineage.blame)
 app.command()(chat.chat)
 app.command()(serve.serve)
 app.command()(merge.merge)
 app.command()(push.push)
+table.app.command()(table_files.schema)
+table.app.command()(table_files.questions)
 app.add_typer(table.app, name="table")
 app.command()(graph.graph)
 

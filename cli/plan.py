@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from understudy.cli.screen import console, plain_table, visible
 from understudy.recipe import Recipe
+
+if TYPE_CHECKING:
+    from understudy.agents import Catalog
 
 
 def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
@@ -50,7 +54,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     roles = {
         "persona": recipe.personas.inferred if personas else 1.0,
         "transform": 0.9, "instruct": 1.0, "answer": recipe.candidates + recipe.refine_rounds / 2,
-        "refine": 2.0 * recipe.refine_rounds, "noise": recipe.noise.share if recipe.noise else 0.0, "judge": 1.0,
+        "refine": 2.0 * recipe.refine_rounds, "noise": _noise_calls(recipe, catalog), "judge": 1.0,
     }  # fmt: skip
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0
@@ -99,6 +103,16 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
     screen.print("These are estimates from the prompts' lengths; no SM was called and nothing was written.")
     if reuse:
         _show_reuse(recipe, reuse)
+
+
+def _noise_calls(recipe: Recipe, catalog: Catalog) -> float:
+    """Calls of noisers in a draft if each is understood at once; typos by rule take none."""
+    if recipe.noise is None:
+        return 0.0
+    names = [one.prompt.name for one in catalog.agents["noise"]]
+    weights = recipe.noise.weights or dict.fromkeys(names, 1.0)
+    free = weights.get("typos", 0.0) if recipe.noise.typos == "rule" else 0.0
+    return recipe.noise.share * (1 - free / sum(weights.values())) if weights else 0.0
 
 
 def _show_reuse(recipe: Recipe, reuse: list[Path]) -> None:

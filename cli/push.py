@@ -22,7 +22,7 @@ def push(
     kind: Annotated[str, typer.Option(help="model, dataset, or auto: by what is in the folder.")] = "auto",
 ) -> None:
     """Upload a folder to the Hugging Face Hub, without ledger, reviews, pickles and paths of this machine."""
-    from understudy.corpus.hub import chosen, kind_of
+    from understudy.corpus.hub import check_private, chosen, kind_of
     from understudy.corpus.hub import push as upload
     from understudy.errors import UserError
 
@@ -31,6 +31,7 @@ def push(
     what = kind_of(folder)
     if kind != "auto" and kind != what:
         raise UserError(f"{folder} holds a {what}, not a {kind}", remedy="leave --kind out")
+    check_private(folder)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise UserError("HF_HUB_OFFLINE is set: nothing goes to the Hub", remedy="unset HF_HUB_OFFLINE")
     from huggingface_hub import HfApi, get_token

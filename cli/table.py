@@ -28,7 +28,9 @@ def _group() -> None:
 
 @app.command()
 def compare(
-    synthetic: Annotated[Path, typer.Argument(help="The synthetic table: CSV, TSV, JSONL, Parquet or Arrow.", show_default=False)],
+    synthetic: Annotated[
+        Path, typer.Argument(help="The synthetic table: CSV, TSV, JSONL, Parquet or Arrow.", show_default=False)
+    ],
     sample: Annotated[Path, typer.Option("--sample", "-s", help="The real rows that it was made from.")],
     holdout: Annotated[
         Path | None, typer.Option(help="Real rows that whoever made it has not seen; without them less is measured.")
@@ -45,8 +47,7 @@ def compare(
     page: Annotated[Path | None, typer.Option(help="Write it all, with pictures, as this HTML file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a synthetic table against the real rows it was made from: privacy, fidelity, usefulness; exits with 1 when
-    privacy fails."""
+    """Hold a synthetic table against the real rows it was made from; exits with 1 when privacy fails."""
     import json
 
     from understudy.errors import UserError
@@ -57,9 +58,7 @@ def compare(
     if schema and (target or identifying):
         raise UserError("--target and --identifying with a schema", remedy="say it in the schema")
     read = _read(synthetic, sample, holdout, canaries, schema, target or [], identifying or [])
-    figures = table_figures(
-        read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries
-    )  # fmt: skip
+    figures = table_figures(read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries)
     figures["rows"]["unfit"] = len(read.unfit)
     if page:
         write(page, figures, synthetic.name)

@@ -30,7 +30,7 @@ class Noise(Strict):
     weights: dict[str, Weight] = Field({})
     """How often each noiser is drawn, such as `{typos: 3, persona: 1}`: those named here alone. Empty: all of
     `agents.noise`, equally often."""
-    similarity: tuple[float, float] | None = (0.75, 0.98)
+    similarity: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = (0.75, 0.98)
     """Least and greatest cosine of the clean and the noised instruction, by `dedup.embedder`: below, the meaning is
     lost; above, nothing was done. The upper one is not for `typos`. Null: no such check."""
     protect: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from understudy.sections import Strict
 class Privacy(Strict):
     """What no synthetic row may do (`near`, `overlap_words`, `alike`), and what the whole table may not."""
 
-    near: float = Field(0.0002, gt=0, le=0.5)
+    near: float = Field(0.0001, gt=0, le=0.5)
     """A row is a near-copy when it is closer to a row of the sample than all but this share of fresh real rows. At
     0.05 the measure of the whole table becomes a rule for each row, and every twentieth honest row is refused."""
     alike: float = Field(0.9, gt=0.5, le=1)

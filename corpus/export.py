@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from understudy.corpus import reviewer_rows, trainer_rows
+from understudy.corpus.base_rate import weights
 from understudy.corpus.companions import configure, register
 from understudy.corpus.folder import RunFolder
 from understudy.corpus.order import arranged, likeness
@@ -22,7 +24,7 @@ from understudy.nouns import Example
 
 Form = Literal[
     "chat", "reviewed", "preference", "versions", "prompt-completion", "stepwise", "sharegpt", "openai",
-    "llama-factory", "llama-factory-preference", "axolotl", "argilla", "label-studio",
+    "llama-factory", "llama-factory-preference", "axolotl", "rows", "argilla", "label-studio",
 ]  # fmt: skip
 FORMS: tuple[Form, ...] = get_args(Form)
 _FOR_REVIEWERS = ("argilla", "label-studio")
@@ -47,7 +49,8 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
             `labels`, of examples that are solutions in steps. `sharegpt`: `conversations` of `from` and `value`.
             `openai`: what its fine-tuning takes. `llama-factory`, `llama-factory-preference`: ShareGPT, entered into
             the `dataset_info.json` beside it. `axolotl`: like `chat`, with an `axolotl.yaml` beside it unless one is
-            there. `argilla`, `label-studio`: what these tools import to have examples reviewed; what was said already
+            there. `rows`: the cells of a table by column, with the `_weight` that gives its targets their true shares.
+            `argilla`, `label-studio`: what these tools import to have examples reviewed; what was said already
             comes along.
         split: `train` or `test`.
         seed: of the order.
@@ -70,7 +73,8 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
         if form != "stepwise" and "messages" not in example.payload:
             continue
         for row in _FORMS[form](folder, example, word.standing.get(example.id)):
-            rows.append(row if form in {"label-studio", "openai"} else row | {"id": example.id})
+            named = {"_example": example.id} if form == "rows" else {"id": example.id}
+            rows.append(row if form in {"label-studio", "openai"} else row | named)
             keys.append(likeness(kept))
     if not rows:
         raise UserError(
@@ -78,11 +82,18 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
             where=str(folder.path),
             remedy=_REMEDIES.get(form, "generate more examples"),
         )
+    if form == "rows":
+        rows = _weighed(folder, rows)
     ordered = [rows[place] for place in arranged(keys, seed)]
     temporary = path.with_name(f".{path.name}.tmp")
     with storage_errors(path):
         if path.suffix == ".parquet":
             pq.write_table(_table(ordered), temporary)
+        elif path.suffix == ".csv":
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, list(dict.fromkeys(column for row in ordered for column in row)))
+                writer.writeheader()
+                writer.writerows(ordered)
         elif path.suffix == ".json":
             temporary.write_text(json.dumps(ordered, ensure_ascii=False, indent=1), encoding="utf-8")
         else:
@@ -96,6 +107,19 @@ def export(folder: RunFolder, path: Path, form: Form = "chat", *, split: str = "
     return len(ordered)
 
 
+def _weighed(folder: RunFolder, rows: list[Row]) -> list[Row]:
+    """Rows with the weights that give their targets the shares of the report's `base_rate`."""
+    try:
+        report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
+        base_rate = report["figures"]["table"]["base_rate"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "has no report of its rows yet", where=str(folder.path), remedy="finish the run: `understudy run`"
+        ) from error  # fmt: skip
+    found = weights(rows, base_rate)
+    return [row | {"_weight": float(f"{weight:.6g}")} for row, weight in zip(rows, found, strict=True)]
+
+
 def _table(rows: list[Row]) -> pa.Table:
     """Rows under a schema that is known beforehand.
 
@@ -106,7 +130,9 @@ def _table(rows: list[Row]) -> pa.Table:
     columns = {}
     for name in dict.fromkeys(column for row in rows for column in row):
         values = [row.get(name) for row in rows]
-        if name not in talks:
+        if "_weight" in rows[0]:
+            columns[name] = pa.array(values)
+        elif name not in talks:
             columns[name] = pa.array(values, _COLUMNS.get(name, pa.string()))
         elif as_json:
             texts = [[json.dumps(turn, ensure_ascii=False) for turn in row[name]] for row in rows]
@@ -135,6 +161,7 @@ _FORMS: dict[Form, Callable[[RunFolder, Example, Review | None], Iterator[Row]]]
     "llama-factory": trainer_rows.llama_factory,
     "llama-factory-preference": trainer_rows.llama_factory_preference,
     "axolotl": trainer_rows.chat,
+    "rows": trainer_rows.rows,
     "argilla": reviewer_rows.argilla,
     "label-studio": reviewer_rows.label_studio,
 }
@@ -144,6 +171,7 @@ _SUFFIXES: dict[Form, tuple[str, ...]] = {
     "llama-factory": (".jsonl", ".json"),
     "llama-factory-preference": (".jsonl", ".json"),
     "axolotl": (".jsonl",),
+    "rows": (".csv", ".jsonl", ".parquet"),
     "argilla": (".json",),
     "label-studio": (".json",),
 }
@@ -152,5 +180,6 @@ _REMEDIES: dict[Form, str] = {
     "preference": _PAIRS,
     "llama-factory-preference": _PAIRS,
     "reviewed": "accept or edit examples in `understudy traces`",
+    "rows": "a corpus has rows if its recipe has a section `rows`",
     "stepwise": "a corpus has stepwise rows if its examples are of the kind `steps`: solutions judged step by step",
 }

@@ -16,8 +16,10 @@ from understudy.corpus.folder import HOMES
 from understudy.errors import RunFolderError, UserError
 
 Kind = Literal["model", "dataset"]
-# Of a corpus: what `load_dataset` and its card need, and the calls behind each row.
+# Of a corpus: what `load_dataset` and its card need, and the calls behind each row; of rows of a table, nothing that
+# real rows stand in, such as the calls, or what was refused for being too near to one.
 _CORPUS = (*HOMES, "README.md", "recipe.json", "report.json")
+_ROWS = ("data", "README.md", "recipe.json", "report.json")
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 # Files of ours and of peft's that may say where something lay. Others, such as a tokenizer's, may hold a slash that is
 # no path.
@@ -43,13 +45,48 @@ def kind_of(folder: Path) -> Kind:
 
 def chosen(folder: Path, kind: Kind) -> Iterator[Path]:
     """The files that go up, in the order of their names."""
+    known = _ROWS if kind == "dataset" and private_rows(folder) is not None else _CORPUS
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)
-        strange = kind == "dataset" and inner.parts[0] not in _CORPUS
+        strange = kind == "dataset" and inner.parts[0] not in known
         kept = path.name.startswith("ledger.db") or path.name == "reviews.jsonl"
         if path.is_file() and not (hidden or strange or kept or path.is_symlink() or path.suffix in _PICKLES):
             yield path
+
+
+def private_rows(folder: Path) -> dict[str, Any] | None:
+    """What the report of a corpus of rows says of their privacy (`passed` and `findings`); of other corpora, None.
+
+    Raises:
+        RunFolderError: when the report is damaged.
+    """
+    try:
+        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        if recipe.get("rows") is None:
+            return None
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return dict((report["figures"].get("table") or {}).get("privacy") or {"passed": None, "findings": []})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError(f"damaged: {error!r}", where=str(folder), remedy="run the recipe again") from error
+
+
+def check_private(folder: Path) -> None:
+    """That a corpus of rows may be handed on.
+
+    Raises:
+        UserError: when a check of its privacy failed, or what decides was not measured.
+    """
+    found = private_rows(folder)
+    if found is not None and found["passed"] is not True:
+        failed = [one["told"] for one in found["findings"] if one["passed"] is False]
+        raise UserError(
+            f"the privacy of its rows {'failed' if found['passed'] is False else 'was not measured'}",
+            where=str(folder), expected="a report whose privacy passed" + "".join(f"\n    {told}" for told in failed),
+            remedy="`understudy report` shows all checks; write other rows, or hold out real rows to measure with",
+        )  # fmt: skip
 
 
 def push(folder: Path, repo: str, *, private: bool, kind: Kind, api: Any) -> str:

@@ -55,6 +55,12 @@ def stepwise(folder: RunFolder, example: Example, review: Review | None) -> Iter
         }
 
 
+def rows(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
+    """The cells of a row of a table."""
+    if "row" in example.payload:
+        yield dict(example.payload["row"])
+
+
 def sharegpt(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
     """`conversations` of `from` and `value`; tools as JSON in a string."""
     for row in chat(folder, example, review):

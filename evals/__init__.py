@@ -4,6 +4,12 @@ Measures of a corpus are one file each: how varied (`diversity.py`, `templates.p
 (`lengths.py`), near-duplicates (`duplicates.py`), how verifiers agree (`agreement.py`), whom acceptance favours
 (`bias.py`), and what stands in a benchmark (`contamination.py`). `graphs/figures.py` calls them all.
 
+While a run goes on: what rewording must keep (`invariants.py`, and `typos.py`, which needs no SM), which voice adds
+most (`allocation.py`), and what a batch is watched for (`monitor.py`).
+
+Of a synthetic table: one row against the sample (`row_privacy.py`), the whole (`privacy.py`, `fidelity.py`,
+`detection.py`, `useful.py`), all of it as figures (`table_figures.py`); distances are in `table_space.py`.
+
 What a VM's answers are worth on a task: `task_file.py` (what a task is), `tasks.py` (its rows, and asking),
 `answering.py` (models on this machine) or `sm_answering.py`, then `task_measures.py` and `interval.py`. `forgetting.py`
 says what it unlearned, `harness.py` runs known benchmarks.

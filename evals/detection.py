@@ -7,7 +7,7 @@ LogisticDetection is 1 - max(0, 2 AUC - 1) of much the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def detection(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         "boosted trees": lambda: HistGradientBoostingClassifier(max_iter=60, random_state=seed),
     }
@@ -63,8 +63,7 @@ def _some(rows: Sequence[Record]) -> list[Record]:
 
 
 def _auc(model: Any, one: Any, other: Any, seed: int) -> Interval:
-    """AUC of scores that were given to each row by a model that had not seen it; its interval by Hanley and McNeil
-    (1982)."""
+    """AUC of scores by models that had not seen the row, and its interval by Hanley and McNeil (1982)."""
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 

@@ -29,6 +29,10 @@ _CLASSES = 5
 _MOST = 5000
 """Most rows in a sample that is drawn: what chance does to more is too little to matter."""
 _BARS = 12
+_OVER = (
+    "columns, mean", "columns, worst", "relations of pairs, mean", "relations of pairs, worst",
+    "two-way tables of pairs, mean",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,11 @@ def fidelity(synthetic: Sequence[Record], sample: Sequence[Record], holdout: Seq
     random, drawn = np.random.default_rng(seed), []
     n, sizes = len(pool.values), [min(_MOST, len(rows)) for rows in (sample, synthetic)]
     for _ in range(limits.rounds):
-        pair = (_tell(pool.take(random.integers(0, n, size)), frame) for size in sizes)
-        drawn.append(_distances(*pair, frame))
+        first, second = (_tell(pool.take(random.integers(0, n, size)), frame) for size in sizes)
+        drawn.append(_distances(first, second, frame))
     usual, often = np.quantile(np.array(drawn), [0.5, 0.95], axis=0)
     names = _names(frame)
-    judged = 5
+    judged = len(_OVER)
     told = [
         Distance(
             name, float(value), float(middle), float(high), limits.margin * float(high) if place < judged else None
@@ -184,8 +188,7 @@ def fidelity(synthetic: Sequence[Record], sample: Sequence[Record], holdout: Seq
 def _names(frame: _Frame) -> list[str]:
     """What `_distances` measures, in its order."""
     pairs = [f"{one} × {other}" for one, other in combinations(frame.names, 2)]
-    over = ["columns, mean", "columns, worst", "relations of pairs, mean", "relations of pairs, worst", "two-way tables of pairs, mean"]  # fmt: skip
-    return [*over, *frame.names, *pairs]
+    return [*_OVER, *frame.names, *pairs]
 
 
 def _distances(one: _Told, other: _Told, frame: _Frame) -> Matrix:
@@ -207,8 +210,7 @@ def _distances(one: _Told, other: _Told, frame: _Frame) -> Matrix:
 
 
 def _steps(one: Matrix, other: Matrix) -> float:
-    """The largest gap of two empirical distribution functions (Kolmogorov and Smirnov), of values in order; 1 where
-    one has no values and the other has."""
+    """The largest gap of two empirical distribution functions, of values in order; 1 where only one has values."""
     if not len(one) or not len(other):
         return float(len(one) != len(other))
     both = np.concatenate([one, other])

@@ -37,6 +37,8 @@ _CODE = re.compile(
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|«([^»\n]+)»|(?<!\w)'([^'\n]{2,}?)'(?!\w)")
 _STARTS = re.compile(r"(?:^|[.!?:;]\s+|\n\s*(?:[-*•]\s+|\d+[.)]\s+)?|[\"“«(]\s*)$")
 _LABEL_WORDS, _LABEL_LETTERS = 3, 30
+# So many times the words, and so many more, are still a wording of the same; above, something is said beside it.
+_GROWTH, _ROOM = 2, 20
 # Capitalised wherever they stand, and nobody's name.
 _NO_NAMES = {"i", "i'm", "i'd", "i've", "i'll", "i’m", "i’d", "i’ve", "i’ll", "ok"}
 
@@ -101,8 +103,11 @@ def broken(clean: str, noised: str, kept: Invariants, min_words: int = 0) -> Ver
         return _no("code", f"code {gone} lost")
     if kept.label is not None and stands(kept.label, clean) != stands(kept.label, noised):
         return _no("label", f"answer {kept.label} {'lost' if stands(kept.label, clean) else 'given away'}")
-    if (count := len(noised.split())) < min_words:
-        return _no("length", f"{count} words, expected {min_words} or more")
+    if len(clean.splitlines()) == 1 < (lines := len(noised.splitlines())):
+        return _no("length", f"{lines} lines, expected 1")  # a small SM goes on to talk about what it did
+    count, most = len(noised.split()), _GROWTH * len(clean.split()) + _ROOM
+    if not min_words <= count <= most:
+        return _no("length", f"{count} words, expected {min_words} to {most}")
     return None
 
 

@@ -80,7 +80,7 @@ class Watched:
         self._settings = settings
         self._batch = _Batch()
         self._number = 0
-        self._grams: deque[Counter[tuple[str, ...]]] = deque(maxlen=_ROLLING)
+        self._grams: deque[Counter[tuple[str, str]]] = deque(maxlen=_ROLLING)
         self._before: dict[str, Counter[str]] = {name: Counter() for name in settings.groups}
         self._standing: set[tuple[str, str]] = set()
         self._told: deque[dict[str, Any]] = deque(maxlen=_KEPT_BATCHES)
@@ -144,7 +144,7 @@ class Watched:
         self.alarms += new[: _KEPT_ALARMS - len(self.alarms)]
         return new
 
-    def _less_varied(self, grams: Counter[tuple[str, ...]]) -> list[tuple[str, str, str]]:
+    def _less_varied(self, grams: Counter[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Compared at equal size, since a share of different pairs falls as text is added."""
         if len(self._grams) < 2 or not grams:
             return []
@@ -193,7 +193,7 @@ class Watched:
         }  # fmt: skip
 
 
-def _rarefied(grams: Counter[tuple[str, ...]], size: int) -> float:
+def _rarefied(grams: Counter[tuple[str, str]], size: int) -> float:
     """The share of different ones to be expected among so many drawn from them (Hurlbert, 1971; with replacement)."""
     n = grams.total()
     return sum(1 - (1 - count / n) ** size for count in grams.values()) / size

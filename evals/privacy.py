@@ -12,7 +12,19 @@ is "no more than real rows that were never shown, but for chance", with one erro
 - medians: 2.33 standard errors by bootstrap; besides, the distance to the closest record may be a tenth smaller, and
   the ratio of first to second distance a twentieth.
 
-_TABLE
+Measured: of so many tables with 4 numbers and 2 categories, those in which any check failed, of which six can fail by
+chance. Fresh: real rows; fitted: a Gaussian copula fitted to the sample; independent: columns drawn one by one;
+copycat: rows of the sample with numbers moved by 2 % of their standard deviation.
+
+    sample, hold-out, synthetic    fresh    fitted    independent    copycat
+       200       400        500   1 of 60   2 of 60      0 of 60    20 of 20
+       200         0        500   1 of 60   0 of 60      0 of 60    20 of 20
+       100       100        500   1 of 60   0 of 60      2 of 60    20 of 20
+        50        50        200   0 of 60   2 of 60      3 of 60    20 of 20
+     1,000       500      2,000   0 of 20   0 of 20      2 of 20      6 of 6
+
+At 200, 400 and 500 rows the hit rate of fresh rows was 0.051 (standard deviation 0.013, limit 0.090) and the attack's
+AUC 0.496 (0.025, limit 0.588); of a fitted copula 0.046 and 0.518, of a copycat 1.000 and 0.962.
 """
 
 from __future__ import annotations
@@ -130,9 +142,7 @@ def privacy(
     return PrivacyReport(tuple(findings), basis, _histogram(closest), roc)
 
 
-def _copies(
-    synthetic: Sequence[Record], holdout: Sequence[Record], rows: RowPrivacy, limits: Privacy
-) -> list[Finding]:
+def _copies(synthetic: Sequence[Record], holdout: Sequence[Record], rows: RowPrivacy, limits: Privacy) -> list[Finding]:
     exact = [not rows.exact(record).passed for record in synthetic]
     told = f"{sum(exact):,} of {len(synthetic):,} rows are equal to a row of the sample."
     fresh = sum(not rows.exact(record).passed for record in holdout)
@@ -145,8 +155,8 @@ def _copies(
         looked, fresh_looked = (_even(some, most) for some in (kept, real))
         near, by_chance = (sum(rows.near(one) is not None for one in some) for some in (looked, fresh_looked))
         # The share that the thresholds were made for counts beside what the hold-out shows; it is extrapolated, and
-        # may be out by five.
-        limit = chance_limit(len(looked), by_chance, len(fresh_looked) + 1 / (10 * limits.near))
+        # may be out by ten.
+        limit = chance_limit(len(looked), by_chance, len(fresh_looked) + 1 / (20 * limits.near))
         told = f"{near:,} of {len(looked):,} further rows are a row of the sample but for jitter or one cell"
         told += f"; of {len(fresh_looked):,} held-out rows {by_chance:,}, by chance." if holdout else "."
         found.append(Finding("near-copies", near, limit, near <= limit, told))
@@ -169,8 +179,10 @@ def _even(rows: Sequence[Record], most: int) -> list[Record]:
 
 
 def chance_limit(rows: int, fresh: float, of: float) -> int:
-    """Most of so many rows that do by chance what `fresh` of `of` real ones did, but for one time in a hundred: the
-    beta-binomial prediction under Jeffreys' prior."""
+    """Most of so many rows that do by chance what `fresh` of `of` real ones did, but for one time in a hundred.
+
+    It is the beta-binomial prediction under Jeffreys' prior.
+    """
     from scipy.stats import betabinom
 
     return int(betabinom.ppf(_SURE, rows, fresh + 0.5, of - fresh + 0.5))
@@ -255,7 +267,10 @@ def _attack(
     false, true, _ = roc_curve(member, near)
     picked = np.unique(np.linspace(0, len(false) - 1, min(len(false), _CURVE)).astype(int))
     told = f"Who guesses by distance who was in the sample is right in {auc:.0%} of pairs; a coin is in 50%."
-    roc = {"false": [round(float(one), 4) for one in false[picked]], "true": [round(float(one), 4) for one in true[picked]]}
+    roc = {
+        "false": [round(float(one), 4) for one in false[picked]],
+        "true": [round(float(one), 4) for one in true[picked]],
+    }
     return Finding(name, auc, limit, auc <= limit, told), roc
 
 
@@ -278,8 +293,8 @@ def _identified(
     sizes = np.repeat(list(written.values()), list(written.values()))
     fifth = int(np.quantile(sizes, 0.05, method="lower"))
     told = (
-        f"The rarest combination of {', '.join(names)} has {sizes.min():,} of the synthetic rows; 95 % of the rows have one "
-        f"that {fifth:,} or more have."
+        f"The rarest combination of {', '.join(names)} has {sizes.min():,} of the synthetic rows; 95 % of the rows "
+        f"have one that {fifth:,} or more have."
     )
     smallest = Finding("k-anonymity", float(sizes.min()), limits.k, bool(sizes.min() >= limits.k), told)
     alone = sum(count for key, count in written.items() if real[key] == 1)

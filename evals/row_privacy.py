@@ -3,12 +3,22 @@
 A rule for one row must be about copies. That a twentieth of fresh real rows is nearer to the sample than the others
 are is chance: dropping them would lose honest rows, and leave a hole around each person that tells who was in the
 sample. The percentile judges the whole table (`privacy.py`); a single row is refused where fresh ones hardly ever come
-(`near`, by default 2 in 10,000). Few hold-outs are large enough to show that distance, so it is extrapolated: near 0
+(`near`, by default 1 in 10,000). Few hold-outs are large enough to show that distance, so it is extrapolated: near 0
 the share of rows within a distance grows as its D-th power, D being the dimension of the data (Levina and Bickel,
-2004), which is fitted to the nearest fifth, and taken to be one standard error smaller. The same is asked of all columns but the one that differs most, so that
-changing one cell hides nothing.
+2004), which is fitted to the nearest fifth and taken to be one standard error smaller. The same is asked of all columns
+but the one that differs most, so that changing one cell hides nothing.
 
-_MEASURED
+Measured over 15 tables each, with 200 rows of sample and 400 of hold-out (columns of correlated normal numbers): rows
+that were refused among fresh ones, copies with every number moved by 2 % of its standard deviation, and copies with one
+cell replaced:
+
+    4 numbers                    0 of 7,500    55 %      4 %
+    6 numbers                    0 of 7,500   100 %    100 %
+    12 numbers                   0 of 7,500   100 %    100 %
+    4 numbers and 2 categories   0 of 7,500    74 %     95 %
+
+With fewer than five columns, all but one is too little to know a row by. Moved copies are seen in the whole table in
+any case. Of two columns alone nobody can tell copies from chance.
 """
 
 from __future__ import annotations
@@ -19,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.columns import Cell, Record, Schema, used
-from understudy.evals.sensitive_text import SensitiveText, folded, text_of
+from understudy.evals.sensitive_text import SHORTEST, SensitiveText, folded, text_of
 from understudy.evals.table_space import Matrix, TableSpace
 from understudy.nouns import Verdict
 from understudy.privacy import Privacy
@@ -31,7 +41,7 @@ _ENOUGH = 300
 """With fewer held-out rows than this, the sample's own distances help to fit the tail."""
 _TAIL = 0.2
 # With fewer columns than this, all but one is too little to know a row by.
-_FEWEST = 4
+_FEWEST = 5
 Key = tuple[Cell, ...]
 
 
@@ -80,15 +90,20 @@ class RowPrivacy:
             f"thresholds from {len(holdout):,} held-out rows" if len(holdout) >= _ENOUGH else
             f"thresholds from {len(holdout):,} held-out rows and the distances of the sample's rows to one another"
         )  # fmt: skip
-        texts = {folded(cell) for record in canaries for cell in text.said(record)}
+        planted = frozenset(_key(one, names) for one in canaries)
+        # A text that a real row has too says nothing of where it came from.
+        real = [one for one in (*sample, *holdout) if _key(one, names) not in planted] if planted else []
+        texts, known = ({folded(cell) for one in rows for cell in text.said(one)} for rows in (canaries, real))
         return cls(
-            names, space, values, sample, {}, space.values(canaries), frozenset(_key(one, names) for one in canaries),
-            frozenset(one for one in texts if len(one) >= 8), whole, trimmed, text, basis,
+            names, space, values, sample, {}, space.values(canaries), planted,
+            frozenset(one for one in texts - known if len(one) >= SHORTEST), whole, trimmed, text, basis,
         )  # fmt: skip
 
     def verdicts(self, record: Record) -> tuple[Verdict, ...]:
-        """What each verifier says of a row: canary, exact copy, overlap of text, near-copy; evidence names row numbers
-        (from 1) of the sample, and never what stands in them."""
+        """What each verifier says of a row: canary, exact copy, overlap of text, near-copy.
+
+        Evidence names row numbers (from 1) of the sample, and never what stands in them.
+        """
         return self.canary(record), self.exact(record), self.overlap(record), self.copied(record)
 
     def exact(self, record: Record) -> Verdict:
@@ -99,8 +114,8 @@ class RowPrivacy:
         names = tuple(name for name in self.names if name in record)
         if names not in self.keys:
             self.keys[names] = {}
-            for number, row in enumerate(self.records):
-                self.keys[names].setdefault(_key(row, names), number)
+            for number, known in enumerate(self.records):
+                self.keys[names].setdefault(_key(known, names), number)
         row = self.keys[names].get(_key(record, names))
         return Verdict(EXACT, row is None, evidence=None if row is None else f"equal to row {row + 1} of the sample")
 
@@ -188,8 +203,10 @@ def _even(n: int) -> list[int]:
 
 
 def tail(distances: Matrix, share: float) -> float:
-    """The distance that a share of rows stays below, extrapolated where it is less than a fifth; 0 where a larger share
-    is at no distance at all."""
+    """The distance that a share of rows stays below, extrapolated where it is less than a fifth.
+
+    It is 0 where a larger share is at no distance at all.
+    """
     if share >= _TAIL:
         return float(np.quantile(distances, share))
     edge = float(np.quantile(distances, _TAIL))

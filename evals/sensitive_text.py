@@ -17,7 +17,7 @@ from understudy.columns import Record, Schema, used
 from understudy.evals.rules import grams, words
 
 _COMMON = 5
-_SHORTEST = 8
+SHORTEST = 8
 """Letters: shorter cells are like one another by chance."""
 _LETTERS = 3
 _SCREEN = 0.4
@@ -84,7 +84,7 @@ class Guarded:
         """Learn from fresh cells how alike honest ones are; without any, from the sample's own."""
         told = [folded(cell or "") for cell in cells]
         counts = Counter(told)
-        kept = [place for place, text in enumerate(told) if len(text) >= _SHORTEST and counts[text] == 1]
+        kept = [place for place, text in enumerate(told) if len(text) >= SHORTEST and counts[text] == 1]
         index: dict[str, list[int]] = {}
         for number, place in enumerate(kept):
             for triple in _triples(told[place]):

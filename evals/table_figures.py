@@ -41,7 +41,7 @@ def table_figures(
     rows = rows or RowPrivacy.of(sample, holdout, schema, limits, canaries)
     told = {
         "version": VERSION,
-        "rows": {"synthetic": len(synthetic), "sample": len(sample), "holdout": len(holdout)},
+        "rows": {"synthetic": len(synthetic), "sample": len(sample), "holdout": len(holdout), "unfit": 0},
         "columns": {name: column.type for name, column in schema.items()},
         "privacy": privacy(synthetic, sample, holdout, schema, limits, canaries, rows).figures(),
         "fidelity": fidelity(synthetic, sample, holdout, schema, trend, seed).figures(),

@@ -112,7 +112,7 @@ def _categories(
     if not test:
         return [], "not measured, as no held-out row has it."
     real = np.array(truth)
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         "random forest": lambda: RandomForestClassifier(200, random_state=seed),
     }
@@ -145,7 +145,7 @@ def _numbers(
     if min(map(len, (*tables, test))) < 2:
         return [], "not measured, as fewer than two rows have it."
     truth, *given = (np.array([row[aim] for row in rows], float) for rows in (test, *tables))
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "ridge regression": lambda: make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))),
         "random forest": lambda: RandomForestRegressor(200, random_state=seed),
     }
@@ -160,20 +160,18 @@ def _numbers(
     return found, None
 
 
-def _score(
-    aim: str, model: str, kind: str, measure: Measure, said: Sequence[Matrix], n: int, seed: int
-) -> Score:
+def _score(aim: str, model: str, kind: str, measure: Measure, said: Sequence[Matrix], n: int, seed: int) -> Score:
     made, real = (measure(one) for one in said)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        both = (bootstrap(one, n, rounds=_ROUNDS, seed=seed) for one in (made, real))
+        one, other = (bootstrap(each, n, rounds=_ROUNDS, seed=seed) for each in (made, real))
         gap = bootstrap_difference(made, real, n, rounds=_ROUNDS, seed=seed)
-        return Score(aim, model, kind, *both, gap)
+        return Score(aim, model, kind, one, other, gap)
 
 
 def _accuracy(truth: Labels, said: Labels) -> Statistic:
     right = (truth == said).astype(float)
-    return lambda picks: right[picks].mean(axis=1)
+    return lambda picks: np.asarray(right[picks].mean(axis=1))
 
 
 def _macro_f1(truth: Labels, said: Labels) -> Statistic:
@@ -188,7 +186,7 @@ def _macro_f1(truth: Labels, said: Labels) -> Statistic:
             both = (true == value).sum(axis=1) + (guessed == value).sum(axis=1)
             f1[place] = np.where(both > 0, 2 * hits / np.maximum(1, both), np.nan)
         seen = ~np.isnan(f1)
-        return np.where(seen, f1, 0.0).sum(axis=0) / np.maximum(1, seen.sum(axis=0))
+        return np.asarray(np.where(seen, f1, 0.0).sum(axis=0) / np.maximum(1, seen.sum(axis=0)))
 
     return of
 
@@ -227,4 +225,4 @@ def _r2(truth: Matrix, said: Matrix) -> Statistic:
 
 def _mae(truth: Matrix, said: Matrix) -> Statistic:
     missed = np.abs(truth - said)
-    return lambda picks: missed[picks].mean(axis=1)
+    return lambda picks: np.asarray(missed[picks].mean(axis=1))

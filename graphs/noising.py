@@ -92,7 +92,8 @@ async def noise(state: State, runtime: Runtime[Context]) -> Update:
         noised, found = _mistyped(state, draft, context, kept, rng)
         tried, outcomes = (*tried, noised), (*outcomes, _outcome(found))
     versions = tuple(
-        one.version(agent.name, state.get("round", 0), outcome) for one, outcome in zip(tried, outcomes, strict=True)
+        one.version(agent.name, state.get("round", 0) + 1, outcome)
+        for one, outcome in zip(tried, outcomes, strict=True)
     )
     if not state.get("versions"):  # a talk, or an agent whose reply is the answer, has none
         versions = (draft.version(state["asked_by"].name, 0, KEPT), *versions)

@@ -12,7 +12,7 @@ from understudy.corpus.cases import Case, pinned
 from understudy.corpus.table_sample import resolved
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import PromptError
-from understudy.graphs.noising import likeness
+from understudy.graphs.noising import Likeness, likeness
 from understudy.graphs.state import Context, State
 from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Capabilities, Reply, Request
@@ -117,10 +117,11 @@ async def replay(recipe: Recipe) -> list[Replayed]:
     recipe = resolved(recipe)
     work = corpus(recipe)
     graph = work.build()
-    return [await _one(recipe, work, graph, path, case) for path, case in pinned(recipe.folder)]
+    alike = likeness(recipe, None)
+    return [await _one(recipe, work, graph, path, case, alike) for path, case in pinned(recipe.folder)]
 
 
-async def _one(recipe: Recipe, work: Work, graph: Any, path: Path, case: Case) -> Replayed:
+async def _one(recipe: Recipe, work: Work, graph: Any, path: Path, case: Case, alike: Likeness | None) -> Replayed:
     def said(holds: bool, told: str = "") -> Replayed:
         return Replayed(path, case, holds, told)
 
@@ -135,7 +136,6 @@ async def _one(recipe: Recipe, work: Work, graph: Any, path: Path, case: Case) -
         members = Matching(PersonaSet(case.persona_set, "", "", (case.persona,)), "uniform", recipe.seed)
     caller = Naming(sms, AtHand(calls=case.calls), Budget(), recipe.seed)
     gate = Gate(PairIndex(None, None, None), 0)
-    alike = likeness(recipe, None)
     context = Context(recipe, work.catalog, members, caller, gate, work.compared, likeness=alike, table=work.table)
     state: State = {"seed": case.seed, "draw": case.draw, "turn": 0, "asked_by": agents[case.asked_by]}
     try:

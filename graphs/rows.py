@@ -99,7 +99,9 @@ def conversation(record: Record, asking: Questions, agent: Agent) -> list[dict[s
 
 def _drafted(state: State, update: Update, runtime: Runtime[Context]) -> Update:
     """A whole row, as a draft."""
-    asked, said = (turn["content"] for turn in conversation(update["row"], _table(runtime), state["asked_by"]))
-    more: Update = {"instruction": asked, "answer": said, "round": 0, "improved": False}
+    table = _table(runtime)
+    record = {name: update["row"][name] for name in table.schema if name in update["row"]}
+    asked, said = (turn["content"] for turn in conversation(record, table, state["asked_by"]))
+    more: Update = {"row": record, "instruction": asked, "answer": said, "round": 0, "improved": False}
     whole: State = {**state, **update, **more}  # type: ignore[typeddict-item]
     return more | {"draft": draft_of(whole, runtime, said)}

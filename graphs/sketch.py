@@ -16,9 +16,9 @@ from understudy.errors import SeedError
 from understudy.evals import records
 from understudy.recipe import Inverted
 
-# Between two values: how one ends, a word or none, and how the next begins.
-_BETWEEN = r"(,| -|\))?( [A-Za-z][a-z]{1,11})?( \(|, | - | )"
-_AFTER = r"(( [A-Za-z][a-z]{1,11}){1,2}|\))?"
+# Between two values, beside what stands between those of the seed's rows.
+_BETWEEN = (" ", " (", " - ", ") ", "), ", ", ")
+_AFTER = ("", ")")
 _WORDS = r"[A-Z][A-Za-z'&-]{1,11}( (&|of|and|with|for|[A-Z][A-Za-z'-]{1,10})){0,2}( [A-Z][A-Za-z'-]{1,10})?"
 
 
@@ -36,6 +36,34 @@ class Sketch:
     """What whoever extracts is told."""
     fields: tuple[str, ...]
     """All fields of the seed's rows."""
+    words: Stretches
+    """What stands around the values of the seed's rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """What texts say before, between and after the values that are to be found in them."""
+
+    before: tuple[str, ...] = ("",)
+    between: tuple[str, ...] = _BETWEEN
+    after: tuple[str, ...] = _AFTER
+
+    @classmethod
+    def of(cls, found: list[tuple[str, dict[str, str]]]) -> Stretches:
+        """Those of some texts, each with its record, and punctuation besides."""
+        parts: tuple[set[str], ...] = ({""}, set(_BETWEEN), set(_AFTER))
+        for text, record in found:
+            end, values = 0, list(record.values())
+            for place, value in enumerate(values):
+                start = text.find(value, end)
+                if start < 0 or (place and start == end):  # within another value, or up against it
+                    break
+                parts[min(place, 1)].add(text[end:start])
+                end = start + len(value)
+            else:
+                parts[2].add(text[end:])
+        before, between, after = (tuple(sorted(part)) for part in parts)
+        return cls(before, between, after)
 
 
 def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
@@ -69,12 +97,16 @@ def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
     )
     fields = tuple(dict.fromkeys(name for row in rows for name in _record(row, how)))
     given = {name: str(order[-1][name]) for name in how.given}
-    return Sketch(tuple(found), material, r" \| ".join(parts), given, fields)
+    words = Stretches.of([(str(row[how.text]), record) for row, record in zip(order, found, strict=True)])
+    return Sketch(tuple(found), material, r" \| ".join(parts), given, fields, words)
 
 
-def text_form(record: dict[str, str]) -> str:
-    """What a text around a record's values must match: they stand in it in order, with a word between or none."""
-    return _BETWEEN.join(map(records.literal, record.values())) + _AFTER
+def text_form(record: dict[str, str], words: Stretches) -> str:
+    """What a text around a record's values must match: they stand in it in order, with words of the seed's texts."""
+    before, between, after = (
+        f"({'|'.join(map(records.literal, one))})" for one in (words.before, words.between, words.after)
+    )
+    return before + between.join(map(records.literal, record.values())) + after
 
 
 def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:

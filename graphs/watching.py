@@ -33,6 +33,7 @@ class Watch:
         """What earlier sittings settled."""
         for turn, row in settled_rows(folder):
             self.settle(row, seeds[turn % len(seeds)][0])
+        seeds.close()
 
     @property
     def takes(self) -> bool:

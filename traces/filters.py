@@ -12,7 +12,7 @@ from understudy.corpus.reviews import LABELS
 from understudy.errors import UserError
 from understudy.nouns import Status
 
-STAGES = ("seed", "persona", "transform", "instruct", "gate", "answer", "refine", "verify", "judge")
+STAGES = ("seed", "persona", "transform", "instruct", "gate", "answer", "refine", "noise", "verify", "judge")
 """A draft's way through the graph, in order; it ends with its status."""
 _WORD = re.compile(r'"([^"]+)"|([^\s"]+)')
 

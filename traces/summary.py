@@ -71,6 +71,7 @@ SELECT *,
         CASE WHEN status = 'duplicate' OR answered OR list_contains(families, 'answer') THEN 'gate' END,
         CASE WHEN list_contains(families, 'answer') THEN 'answer' END,
         CASE WHEN list_contains(families, 'refine') THEN 'refine' END,
+        CASE WHEN list_contains(families, 'noise') THEN 'noise' END,
         CASE WHEN answered AND (status <> 'failed' OR list_contains(families, 'judge')) AND status <> 'duplicate'
             THEN 'verify' END,
         CASE WHEN list_contains(families, 'judge') THEN 'judge' END,

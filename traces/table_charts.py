@@ -64,7 +64,8 @@ def heat(
     """Differences of the relations of all pairs, synthetic minus real: one square each, below the diagonal."""
     left, side = 118.0, 460.0
     step = min(34.0, (side - left) / max(1, len(names) - 1))
-    height = step * max(1, len(names) - 1) + 20
+    foot = 20.0 if len(names) <= _ALL + 1 else 84.0
+    height = step * max(1, len(names) - 1) + foot
     parts = []
     for row in range(1, len(names)):
         parts.append(
@@ -86,10 +87,14 @@ def heat(
                 )
             )  # fmt: skip
     for column, name in enumerate(names[:-1]):
+        x, y = left + (column + 0.5) * step, height - foot + 14
+        if foot == 20:
+            how, letters = Markup('text-anchor="middle"'), max(2, int(step / 6.5))
+        else:
+            x, y = x + 4, y - 6
+            how, letters = Markup('text-anchor="end" transform="rotate(-90 {:.1f} {:.1f})"').format(x, y), 12
         parts.append(
-            Markup('<text x="{:.1f}" y="{:.1f}" class="value" text-anchor="middle">{}</text>').format(
-                left + (column + 0.5) * step, height - 6, cut(name, max(2, int(step / 6.5)))
-            )
+            Markup('<text x="{:.1f}" y="{:.1f}" class="value" {}>{}</text>').format(x, y, how, cut(name, letters))
         )
     return svg(side, height, title, desc, parts, "heat")
 
@@ -108,8 +113,8 @@ def roc(false: Sequence[float], true: Sequence[float], title: str, desc: str = "
         rule(edge, edge, edge, side - edge, "axis"),
         Markup('<path d="M{}L{}" class="guess"/>').format(at(0, 0), at(1, 1)),
         Markup('<path d="{}" class="curve"/>').format(path),
-        Markup('<text x="{:.0f}" y="{:.0f}" class="value" text-anchor="middle">fresh rows taken for members</text>').format(
-            side / 2, side - 8
+        Markup('<text x="{:.0f}" y="{:.0f}" class="value" text-anchor="middle">{}</text>').format(
+            side / 2, side - 8, "fresh rows taken for members"
         ),
         Markup('<text x="{:.0f}" y="14" class="value">members found</text>').format(edge - 18),
     ]

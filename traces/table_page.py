@@ -7,6 +7,7 @@ script and asks no network; names of columns and categories come from strangers'
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ def section(figures: Mapping[str, Any]) -> Markup:
     worst = sorted(fidelity["pairs"], key=lambda one: -one["value"])[:_PAIRS]
     histogram, roc = privacy["histogram"], privacy["roc"]
     drawn = [
-        (one["name"], table_charts.pairs(one["bins"], one["real"], one["synthetic"], _SIDES, f"Values of {one['name']}"))
+        (name, table_charts.pairs(one["bins"], one["real"], one["synthetic"], _SIDES, f"Values of {name}"))
         for one in fidelity["histograms"][:_COLUMNS]
+        for name in [one["name"]]
     ]
+    told = [one["auc"]["mean"] for one in figures["detection"]]
     text = _environment().get_template("table_section.html").render(
         told=figures,
-        clearest=max((one["auc"]["mean"] for one in figures["detection"]), key=lambda auc: abs(auc - 0.5), default=None),
+        clearest=max(told, key=lambda auc: abs(auc - 0.5), default=None),
         columns={one["name"]: one for one in fidelity["columns"]},
         drawn=drawn,
         more=max(0, len(fidelity["histograms"]) - _COLUMNS),
@@ -94,7 +97,8 @@ def figure(value: float | None, name: str = "") -> str:
         return "–"
     if name in {"hit-rate", "singled-out"}:
         return f"{value:.1%}"
-    return f"{value:,.0f}" if float(value).is_integer() and name not in {"closest-record", "attack-auc"} else f"{value:.3f}"
+    whole = float(value).is_integer() and name not in {"closest-record", "attack-auc"}
+    return f"{value:,.0f}" if whole else f"{value:.3f}"
 
 
 def verdict(passed: bool | None) -> str:
@@ -103,7 +107,7 @@ def verdict(passed: bool | None) -> str:
 
 
 def _edges(edges: list[float]) -> list[str]:
-    return [f"{low:.3f}–{high:.3f}" for low, high in zip(edges, edges[1:], strict=False)]
+    return [f"{low:.3f}–{high:.3f}" for low, high in pairwise(edges)]
 
 
 def _environment() -> Environment:

@@ -23,6 +23,11 @@ VALUES = {
     "granularity": "specific",
     "relation": "works beside this person",
     "topic": "",
+    "strength": "slightly",
+    "protected": "240 degrees",
+    "neighbours": "The oven is hot.",
+    "locale": "",
+    "missed": "number 240 lost",
 }
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).rglob("*.md"))
 

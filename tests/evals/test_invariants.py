@@ -25,6 +25,8 @@ CLEAN = 'Why does Heron Lock lose 1,200 litres when the keeper says "hold it" an
         (CLEAN.replace("keeper", "guard"), "noise/words", "word keeper lost"),
         (f"  {CLEAN} ", "noise/unchanged", "nothing was changed"),
         (CLEAN.replace("?", ", by leaking?"), "noise/label", "answer leaking given away"),
+        (f"Sure.\n{CLEAN}", "noise/length", "2 lines, expected 1"),
+        (CLEAN + " I ask since I wonder" * 12, "noise/length", "76 words, expected 0 to 52"),
     ],
 )  # fmt: skip
 def test_what_is_broken_is_named(noised: str, by: str, evidence: str) -> None:

@@ -11,8 +11,23 @@ from understudy.evals.row_privacy import RowPrivacy, tail
 from understudy.privacy import Privacy
 
 FIRST = ["came in", "was sent", "arrived", "returned", "was brought", "walked in"]
-WHY = ["with a sore knee", "for a broken wrist", "because of chest pain", "after a fall", "with a high fever", "to be vaccinated"]
-AND = ["gardening", "a long flight", "moving house", "a football match", "eating oysters", "a week in the mountains", "painting a ceiling"]
+WHY = [
+    "with a sore knee",
+    "for a broken wrist",
+    "because of chest pain",
+    "after a fall",
+    "with a high fever",
+    "to be vaccinated",
+]
+AND = [
+    "gardening",
+    "a long flight",
+    "moving house",
+    "a football match",
+    "eating oysters",
+    "a week in the mountains",
+    "painting a ceiling",
+]
 NOTES: Schema = {
     "age": Column(type="integer", low=0, high=110),
     "pressure": Column(type="number", decimals=1),
@@ -48,20 +63,23 @@ def with_letters_changed(text: str) -> str:
     return text.replace("e", "a", 1).replace("o", "u", 1)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_five_copies_are_caught_for_the_right_reason_and_no_honest_row(seed: int) -> None:
-    sample, fresh = patients_with_notes(200, seed), patients_with_notes(188, 1000 + seed)
-    rows = RowPrivacy.of(sample, patients_with_notes(400, 2000 + seed), NOTES, Privacy())
-    assert {record["age"]: refused(rows, record) for record in fresh if refused(rows, record)} == {}
-    verbatim = [dict(record) for record in sample[:3]]
-    verbatim[1]["note"] = "  " + str(verbatim[1]["note"]).upper()
-    for place, record in enumerate(verbatim):
-        assert "privacy/exact-copy" in refused(rows, record)
-        assert rows.exact(record).evidence == f"equal to row {place + 1} of the sample"
-    # All numbers are another's: only the sensitive text is a copy.
-    for record, source in zip(fresh[:2], sample[10:12], strict=True):
-        twin = {**record, "note": with_letters_changed(str(source["note"]))}
-        assert twin["note"] != source["note"] and "privacy/near-copy" in refused(rows, twin)
+def test_five_copies_are_caught_for_the_right_reason_and_honest_rows_are_kept() -> None:
+    lost = []
+    for seed in range(10):
+        sample, fresh = patients_with_notes(200, seed), patients_with_notes(188, 1000 + seed)
+        rows = RowPrivacy.of(sample, patients_with_notes(400, 2000 + seed), NOTES, Privacy())
+        lost.append(sum(bool(refused(rows, record)) for record in fresh))
+        verbatim = [dict(record) for record in sample[:3]]
+        verbatim[1]["note"] = "  " + str(verbatim[1]["note"]).upper()
+        for place, record in enumerate(verbatim):
+            assert "privacy/exact-copy" in refused(rows, record)
+            assert rows.exact(record).evidence == f"equal to row {place + 1} of the sample"
+        # All numbers are another's: only the sensitive text is a copy.
+        for record, source in zip(fresh[:2], sample[10:12], strict=True):
+            twin = {**record, "note": with_letters_changed(str(source["note"]))}
+            assert twin["note"] != source["note"] and "privacy/near-copy" in refused(rows, twin)
+    # By the default limit 1 row in 5,000 is lost by chance: of ten times 188 rows, 1 was.
+    assert sum(lost) <= 2 and lost.count(0) >= 8
 
 
 def test_jitter_and_one_changed_cell_hide_no_copy(patients: Any) -> None:
@@ -75,9 +93,8 @@ def test_jitter_and_one_changed_cell_hide_no_copy(patients: Any) -> None:
         for place, (real, other) in enumerate(zip(sample, patients.real(200, 300 + seed), strict=True)):
             name = names[place % 6]
             replaced += bool(refused(rows, {**real, name: other[name]}))
-    # Measured: known good GOOD of 1,880 fresh rows; known broken MOVED and REPLACED of 2,000 copies.
-    print(good, moved, replaced)
-    assert good <= 2 and moved > 1500 and replaced > 1800
+    # Measured: known good, 0 of 1,880 fresh rows; known broken, 1,626 and 2,000 of 2,000 copies.
+    assert good <= 2 and moved > 1400 and replaced > 1800
 
 
 def test_a_threshold_of_a_twentieth_loses_a_twentieth_of_honest_rows(patients: Any) -> None:
@@ -89,7 +106,10 @@ def test_a_threshold_of_a_twentieth_loses_a_twentieth_of_honest_rows(patients: A
 def test_few_combinations_leave_no_near_copies_to_find_but_exact_ones() -> None:
     schema: Schema = {name: Column(type="category", categories=("no", "yes")) for name in "abcd"}
     random = np.random.default_rng(0)
-    draw = lambda n: [dict(zip("abcd", map(str, random.choice(["no", "yes"], 4)), strict=True)) for _ in range(n)]  # noqa: E731
+
+    def draw(n: int) -> list[Record]:
+        return [dict(zip("abcd", map(str, random.choice(["no", "yes"], 4)), strict=True)) for _ in range(n)]
+
     sample = [row for row in draw(60) if row["a"] == "no"]
     rows = RowPrivacy.of(sample, draw(50), schema, Privacy())
     assert rows.trimmed == 0
@@ -109,7 +129,10 @@ def test_eight_words_in_a_row_of_a_sensitive_text_are_too_many_wherever_they_sta
         "n": Column(type="integer", low=0, high=9),
     }  # fmt: skip
     secret = "she found the letters of her late aunt in a biscuit tin under the stairs"
-    sample: list[Record] = [{"story": secret, "remark": "none", "n": 1}, {"story": "nothing to tell", "remark": "a", "n": 2}]
+    sample: list[Record] = [
+        {"story": secret, "remark": "none", "n": 1},
+        {"story": "nothing to tell", "remark": "a", "n": 2},
+    ]
     rows = RowPrivacy.of(sample, [], schema, Privacy())
     long: Record = {"story": "well", "remark": "It says: FOUND the letters, of her late aunt in a drawer", "n": 3}
     (verdict,) = [one for one in rows.verdicts(long) if one.by == "privacy/text-overlap"]
@@ -131,7 +154,9 @@ def test_words_of_a_form_that_many_rows_have_are_nobodys() -> None:
 
 def test_a_planted_row_is_known_again_whole_or_nearly() -> None:
     sample, holdout = patients_with_notes(100, 1), patients_with_notes(300, 2)
-    planted: list[Record] = [{"age": 41, "pressure": 155.5, "pulse": 60.1, "weight": 92.0, "note": "Zephyrine Quillfeather keeps bees"}]
+    planted: list[Record] = [
+        {"age": 41, "pressure": 155.5, "pulse": 60.1, "weight": 92.0, "note": "Zephyrine Quillfeather keeps bees"}
+    ]
     rows = RowPrivacy.of([*sample, *planted], holdout, NOTES, Privacy(), planted)
     assert "privacy/canary" in refused(rows, dict(planted[0]))
     assert "privacy/canary" in refused(rows, {**planted[0], "pulse": 60.2, "note": "came in"})
@@ -139,10 +164,26 @@ def test_a_planted_row_is_known_again_whole_or_nearly() -> None:
     assert not any("privacy/canary" in refused(rows, record) for record in patients_with_notes(100, 3))
 
 
+def test_a_planted_text_that_real_rows_have_too_is_no_sign() -> None:
+    sample, holdout = patients_with_notes(100, 1), patients_with_notes(300, 2)
+    schema = {**NOTES, "ward": Column(type="text")}
+    for row in (*sample, *holdout):
+        row["ward"] = "the old surgery"
+    planted: list[Record] = [{**patients_with_notes(1, 9)[0], "ward": "the old surgery", "note": "made up by nobody"}]
+    rows = RowPrivacy.of([*sample, *planted], holdout, schema, Privacy(), planted)
+    assert rows.canary(holdout[0]).passed and not rows.canary({**holdout[0], "note": "Made up by nobody"}).passed
+
+
 def test_empty_cells_are_compared_like_others_and_an_empty_sample_refuses_nothing() -> None:
     schema: Schema = {name: Column(type="number", decimals=2, optional=True) for name in "abcde"}
     random = np.random.default_rng(0)
-    draw = lambda n: [{name: None if random.random() < 0.2 else round(float(random.normal()), 2) for name in "abcde"} for _ in range(n)]  # noqa: E731
+
+    def draw(n: int) -> list[Record]:
+        return [
+            {name: None if random.random() < 0.2 else round(float(random.normal()), 2) for name in "abcde"}
+            for _ in range(n)
+        ]
+
     sample = draw(150)
     rows = RowPrivacy.of(sample, draw(300), schema, Privacy())
     assert refused(rows, dict(sample[3])) == ["privacy/exact-copy", "privacy/near-copy"]
@@ -154,7 +195,10 @@ def test_empty_cells_are_compared_like_others_and_an_empty_sample_refuses_nothin
 def test_without_a_hold_out_it_says_what_stands_in(patients: Any) -> None:
     rows = RowPrivacy.of(patients.real(200, 1), [], patients.schema, Privacy())
     assert "distances of the sample's rows to one another" in rows.basis and rows.whole > 0
-    assert "one another" not in RowPrivacy.of(patients.real(200, 1), patients.real(300, 2), patients.schema, Privacy()).basis
+    assert (
+        "one another"
+        not in RowPrivacy.of(patients.real(200, 1), patients.real(300, 2), patients.schema, Privacy()).basis
+    )
 
 
 def test_a_row_takes_less_than_a_millisecond_with_hundreds_of_sample_rows() -> None:

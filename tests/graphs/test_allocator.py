@@ -13,8 +13,9 @@ from understudy.corpus import RunFolder
 from understudy.errors import RecipeError
 from understudy.evals.allocation import Allocation
 from understudy.evals.rules import words
-from understudy.graphs import generate
+from understudy.graphs import generate, run
 from understudy.graphs import runner as runner_module
+from understudy.graphs.rehearsal import rehearse
 from understudy.models import Request, Scripted
 from understudy.models.sm import Reply
 from understudy.recipe import Recipe
@@ -111,6 +112,14 @@ async def test_a_run_that_was_stopped_shares_out_as_one_that_was_not(tmp_path: P
     assert [json.dumps(row, sort_keys=True) for row in parts] == [json.dumps(row, sort_keys=True) for row in whole]
     rich = [words(row["messages"][-1]["content"])[0].startswith("rich") for row in whole]
     assert sum(rich[40:]) > sum(rich[:16])
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_dry_run_knows_that_the_same_run_again_costs_nothing(tmp_path: Path) -> None:
+    how = recipe(tmp_path, 30, allocate={"of": "answer", "block": 8})
+    run(how, tmp_path / "out")
+    said = rehearse(how, [tmp_path / "out"])
+    assert said.whole == said.tried == 30 and said.new_calls == 0
 
 
 @pytest.mark.usefixtures("stocked")

@@ -12,7 +12,7 @@ from understudy.corpus import RunFolder
 from understudy.errors import PromptError, RecipeError, SeedError
 from understudy.evals import records
 from understudy.graphs import generate
-from understudy.graphs.sketch import sketched, text_form
+from understudy.graphs.sketch import Stretches, sketched, text_form
 from understudy.models import Scripted
 from understudy.nouns import Messages
 from understudy.recipe import Inverted
@@ -125,15 +125,22 @@ def test_a_sketch_keeps_fields_and_order_of_a_row_and_its_form_matches_that_row(
     ) or (regex.fullmatch(nothing_kept.form, records.line(nothing_kept.records[-1])) is not None)
 
 
-def test_the_form_of_a_text_wants_every_value_in_order_with_a_word_between_or_none() -> None:
+def test_the_form_of_a_text_wants_every_value_in_order_with_words_of_the_seeds_texts_around() -> None:
     import regex
 
-    form = text_form({"brand": "A+B", "size": "12 oz. (each)"})
+    words = Stretches.of([("New Tazo Iced Green Tea, 12 Bags (box)", {"brand": "Tazo", "kind": "Green Tea", "size": "12 Bags"})])
+    assert words.before == ("", "New ") and " Iced " in words.between and " (box)" in words.after
+    form = text_form({"brand": "A+B", "size": "12 oz. (each)"}, words)
     assert regex.fullmatch(form, "A+B, 12 oz. (each)")
-    assert regex.fullmatch(form, "A+B tea - 12 oz. (each) fine pack")
+    assert regex.fullmatch(form, "New A+B Iced 12 oz. (each) (box)")
     assert not regex.fullmatch(form, "12 oz. (each), A+B")
-    assert not regex.fullmatch(form, "A+B one two 12 oz. (each)")
+    assert not regex.fullmatch(form, "A+B of its own 12 oz. (each)")
     assert not regex.fullmatch(form, "A+B, 12 oz. each")
+
+
+def test_values_that_lie_within_one_another_tell_nothing_of_the_words_between() -> None:
+    found = Stretches.of([("Tazo Chai", {"brand": "Tazo Chai", "kind": "Chai"})])
+    assert found == Stretches()
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from understudy import recipe as recipe_module
+from understudy.agents import catalog_of
 from understudy.corpus import RunFolder
+from understudy.corpus.cases import pin
 from understudy.corpus.trainer_rows import preferences
 from understudy.errors import PromptError, RecipeError
 from understudy.evals.invariants import numbers_in
 from understudy.graphs import Outcome, generate
+from understudy.graphs.replay import replay
 from understudy.models import Scripted
 from understudy.nouns import Example
 from understudy.recipe import Recipe
@@ -241,6 +245,34 @@ def test_a_senseless_section_is_refused_where_it_stands(tmp_path: Path, noise: s
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert caught.value.where == f"{path}:5: {where}"
+
+
+@pytest.mark.parametrize("judge", [False, True])
+def test_without_the_section_plan_and_cast_are_what_they_always_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: bool
+) -> None:
+    noisy = recipe(tmp_path, ["Ivy"], noise={"judge": judge})
+    plain = noisy.model_copy(update={"noise": None})
+    bodies: list[dict[str, Any]] = []
+    monkeypatch.setattr(recipe_module, "address", lambda said: bodies.append(said) or "hash")
+    assert plain.plan_version == noisy.plan_version == "hash"
+    assert not {"noise", "allocate", "monitor"} & bodies[0].keys() and "noise" not in bodies[0]["agents"]
+    assert "noise" in bodies[1]
+    families = [{agent.prompt.family for agent in catalog_of(one)} for one in (plain, noisy)]
+    assert "noise" not in families[0] and "noise" in families[1]
+    asked = [catalog_of(one).of("judge", "text", judged="same-answer") for one in (plain, noisy)]
+    assert (len(asked[0]), len(asked[1])) == (0, int(judge))
+
+
+async def test_a_noisy_example_that_is_pinned_comes_out_the_same(project: Path) -> None:
+    sets = ("noise={share: 1, weights: {typos: 1}}", "agents={judge: []}")
+    await generate(load_recipe(project / "recipe.yaml", sets), project / "out")
+    with RunFolder.read(project / "out") as folder:
+        noisy = [one.id for one in folder.examples("accepted") if "noise/typos" in one.path]
+        for id in noisy:
+            pin(folder, id)
+    found = await replay(load_recipe(project / "recipe.yaml", sets))
+    assert noisy and len(found) == len(noisy) and all(one.holds for one in found)
 
 
 async def test_a_weight_for_a_noiser_who_is_not_there_names_the_one_that_was_meant(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from understudy.columns import Record
 from understudy.corpus import RunFolder
+from understudy.corpus.export import export
+from understudy.corpus.hub import check_private, chosen
 from understudy.corpus.table_sample import block_of, read_sample, resolved
 from understudy.corpus.table_schema import infer, line, read_line, typed
-from understudy.errors import PromptError, RecipeError, SchemaError, SeedError
+from understudy.errors import PromptError, RecipeError, SchemaError, SeedError, UserError
 from understudy.graphs import Outcome, generate
 from understudy.graphs.copula import Classes, Copula
 from understudy.graphs.table import Table
@@ -310,3 +312,88 @@ def test_a_copula_of_columns_that_never_vary_or_are_empty_draws_them_as_they_are
     assert 100 < sum(row["b"] is None for row in drawn) < 200
     rough = Copula.fit(rows, schema, ["a", "b", "c"]).rough(Random(1), ["a", "b", "c"], schema)
     assert schema["a"].type == "category" and rough["a"] == "1" and (rough["b"] is None or isinstance(rough["b"], tuple)) and rough["c"] == "x"
+
+
+def scripted(how: str, recipe: Recipe, seed: int = 1) -> Any:
+    """An SM that copies what it is shown, writes each cell by itself, or knows what goes together."""
+    _, schema = block_of(recipe)
+    rng, real = Random(seed), np.random.default_rng(seed)
+    made = fresh(recipe, 600, seed + 50)
+    sample = read_sample(recipe).rows
+
+    def say(messages: Messages) -> str:
+        if how == "copula":
+            return line(made.pop(), schema)
+        if how == "independent":
+            return line({name: rng.choice(sample)[name] for name in sample[0]}, schema)
+        _, wrong = "", True
+        while wrong:
+            row = dict(rng.choice(sample))
+            if how == "jitter":
+                for name, spread in (("age", 0.8), ("pressure", 1.0), ("weight", 0.6)):
+                    row[name] = row[name] + spread * real.standard_normal()  # type: ignore[operator]
+                row |= {name: round(row[name]) for name in ("age", "pressure")}  # type: ignore[arg-type]
+            text = line(row, schema)
+            wrong = bool(read_line(text, schema)[1])
+        return text
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("how", "private", "true"), [("jitter", False, None), ("independent", True, False), ("copula", True, True)]
+)
+def test_a_copycat_fails_privacy_independent_columns_fail_fidelity_and_a_copula_passes_both(
+    tmp_path: Path, how: str, private: bool, true: bool | None
+) -> None:
+    rows = people(600)
+    path = project(tmp_path, RECIPE.replace("target: [ill]", "sketch: 0"), rows)
+    corpus, outcome = run(
+        path, scripted(how, loaded(path)), "accept=400", "rows.holdout=0.66", "rows.privacy.near=0.05",
+        "dedup.minhash=null", "draws_per_seed=100", "in_flight=1",
+    )  # fmt: skip
+    assert outcome.ended == "goal"
+    refused = sum(count for reason, count in outcome.books.reasons.items() if reason.startswith("privacy/"))
+    assert (refused > 40) is not private
+    told = json.loads((corpus / "report.json").read_text())["figures"]["table"]
+    assert told["privacy"]["passed"] is private
+    if true is not None:
+        assert told["fidelity"]["passed"] is true
+
+
+def test_what_is_copied_word_for_word_never_gets_into_the_corpus(tmp_path: Path) -> None:
+    path = project(tmp_path, RECIPE.replace("target: [ill]", "sketch: 0"))
+    corpus, outcome = run(path, scripted("copy", loaded(path)), "draws_per_seed=1", "dedup.minhash=null")
+    assert outcome.books.drafts["accepted"] == 0 and outcome.books.drafts["rejected"] == 168
+    with RunFolder.read(corpus) as folder:
+        assert {one.reason for one in folder.examples("rejected")} == {"privacy/exact-copy"}
+
+
+def test_rows_are_exported_with_the_weights_of_their_true_shares(tmp_path: Path) -> None:
+    path = project(tmp_path, RECIPE + "  quotas: {ill: {'yes': 0.5, 'no': 0.5}}\n")
+    corpus, _ = run(path)
+    with RunFolder.read(corpus) as folder:
+        for name in ("rows.csv", "rows.jsonl", "rows.parquet"):
+            assert export(folder, tmp_path / name, "rows") == 40
+        real = [row["ill"] for row in people(300)]
+        ids = {one.id for one in folder.examples("accepted")}
+    with (tmp_path / "rows.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["age", "pressure", "weight", "sex", "ill", "_example", "_weight"]
+    assert {row["_example"] for row in found} == ids
+    share = sum(float(row["_weight"]) for row in found if row["ill"] == "yes") / 40
+    assert share == pytest.approx(real.count("yes") / 300, abs=1e-4)
+    told = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert isinstance(told[0]["age"], int) and told[0]["_example"] in ids
+
+
+def test_what_real_rows_stand_in_stays_here_and_rows_whose_privacy_did_not_pass_as_well(tmp_path: Path) -> None:
+    corpus, _ = run(project(tmp_path, RECIPE.replace("holdout: 0.3", "holdout: 0.0")))
+    went = {file.relative_to(corpus).parts[0] for file in chosen(corpus, "dataset")}
+    assert went == {"data", "README.md", "recipe.json", "report.json"}
+    with pytest.raises(UserError, match="was not measured"):
+        check_private(corpus)
+    report = json.loads((corpus / "report.json").read_text())
+    report["figures"]["table"]["privacy"]["passed"] = True
+    (corpus / "report.json").write_text(json.dumps(report))
+    check_private(corpus)
