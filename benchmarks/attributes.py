@@ -4,7 +4,7 @@ Forty product titles with their attributes are the seeds. The embedded SM writes
 (`record-to-text`); VMs learn from those, from the forty rows alone, and from both; all are scored on held-out titles,
 beside the untuned model, which is also the SM prompted directly.
 
-    python benchmarks/attributes.py --data DATA --work DIR [--on dev] [--accept 400] [--steps 100]
+    python benchmarks/attributes.py --data DATA --work DIR [--on dev] [--accept 400] [--steps 150]
 
 DATA is a folder with `products/oa-mine.train.jsonl` and `oa-mine.test.jsonl` (OA-Mine as ExtractGPT prepared it,
 Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 150 rows of the train file
@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--on", choices=("dev", "test"), default="dev")
     parser.add_argument("--accept", type=int, default=400, help="synthetic rows to write")
     parser.add_argument("--kept", type=float, default=0.5, help="share of values taken from the sample")
-    parser.add_argument("--steps", type=int, default=80)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     given = parser.parse_args()
@@ -92,10 +92,9 @@ def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
     """The sample as seeds and as training rows, dev and test rows as conversations, the tasks and the recipe."""
     every = {split: rows_of(products / f"oa-mine.{split}.jsonl") for split in ("train", "test")}
     sample, dev = split(every["train"])
-    fields = fields_of(sample)
     write(work / "sample.jsonl", sample)
     for name, rows in (("real", sample), ("dev", dev), ("test", every["test"])):
-        write(work / f"{name}.jsonl", [conversation(row, fields) for row in rows])
+        write(work / f"{name}.jsonl", [conversation(row) for row in rows])
     for name in ("dev", "test"):
         (work / f"{name}.yaml").write_text(f"name: {name}\ndata: {name}.jsonl\nmeasure: fields\nmax_new_tokens: 120\n")
     (work / "recipe.yaml").write_text(
@@ -103,6 +102,7 @@ def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
 seeds: [{{path: sample.jsonl, kind: table, rows_per_seed: {PER_CATEGORY}, license: Apache-2.0}}]
 accept: {given.accept}
 sm: {{batch_size: 48}}
+voices: {{instruct: {{temperature: 0.7}}}}
 draws_per_seed: 1000
 agents: {{persona: [], transform: [], instruct: [record-to-text], refine: [], judge: []}}
 personas: {{set: null}}
@@ -138,20 +138,11 @@ def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     return sample, dev
 
 
-def fields_of(sample: list[Row]) -> dict[str, list[str]]:
-    """The attributes that the sample has, by category: nobody is told of others."""
-    found: dict[str, list[str]] = {}
-    for row in sample:
-        known = found.setdefault(row["category"], [])
-        known += [name for name in row if name not in {"category", "title", *known}]
-    return found
-
-
-def conversation(row: Row, fields: dict[str, list[str]]) -> dict[str, Any]:
+def conversation(row: Row) -> dict[str, Any]:
     """A row as it is asked, in the words of the agent that writes the synthetic ones."""
     (agent,) = load_catalog(Cast(instruct=("record-to-text",))).agents["instruct"]
     category, title = row["category"], row["title"]
-    asked = agent.prompt.asked(text=title, given={"category": category}, fields=fields[category])
+    asked = agent.prompt.asked(text=title, given={"category": category})
     record = {name: value for name, value in row.items() if name not in {"category", "title"}}
     record = dict(sorted(record.items(), key=lambda item: title.find(item[1])))
     return {

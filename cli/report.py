@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,7 @@ def report(
     """Show where every seed, draft and token of a corpus went."""
     import json
 
+    from understudy.cli.table import show
     from understudy.corpus import RunFolder
     from understudy.graphs.figures import figures
     from understudy.models import open_embedder
@@ -66,6 +67,8 @@ def report(
         embedder = open_embedder(folder.recipe.dedup.embedder, folder.recipe.folder) if coverage else None
         benchmarks = _benchmarks(against or [], columns or [])
         found = figures(folder, books, embedder, benchmarks)
+        if (measured := _table(folder)) is not None:
+            found.told["table"] = measured
         digest = folder.digest
         traces = flows(folder)
         versions = outcomes(folder)
@@ -118,6 +121,8 @@ def report(
         for name, value in found.measures.items():
             diversity.add_row(name, f"{value:.4g}")
         screen.print(diversity)
+    if measured is not None:
+        show(measured)
     if watched := found.told.get("monitor"):
         alarms = "1 alarm" if watched["sounded"] == 1 else f"{watched['sounded']} alarms"
         screen.print(f"{alarms} in {watched['batches']} batches of {watched['batch']} drafts")
@@ -138,6 +143,19 @@ def report(
             screen.print(f"  {one['id'][:12]}  {one['words']} words  {visible(one['benchmark'])}", markup=False)
     if html is not None:
         screen.print(f"The report is in {html}", markup=False)
+
+
+def _table(folder: RunFolder) -> dict[str, Any] | None:
+    """What the run measured of its rows, when it ended; of other corpora, None."""
+    import json
+
+    if folder.recipe.rows is None:
+        return None
+    try:
+        report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
+        return dict(report["figures"]["table"]) if report["figures"].get("table") else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _benchmarks(paths: list[Path], columns: list[str]) -> Contamination | None:

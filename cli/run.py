@@ -181,6 +181,8 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> 
     if reused := sum(cost.reused for cost in books.agents.values()):
         calls = sum(cost.calls for cost in books.agents.values())
         screen.print(f"{reused:,} of {calls:,} calls were taken over from an earlier corpus, at no cost")
+    if recipe.rows is not None:
+        _privacy(outcome.folder)
     if recipe.review:
         _review(outcome.folder)
     lost = sorted(books.reasons.items(), key=lambda item: -item[1])
@@ -199,6 +201,22 @@ def _summary(recipe: Recipe, outcome: Outcome, again: str, steps: list[str]) -> 
     if outcome.ended in more:
         screen.print(f"{more[outcome.ended]}\n  [bold]{escape(again)}[/]", soft_wrap=True)
     screen.print("\nNext:\n  " + "\n  ".join(map(escape, steps)), soft_wrap=True)
+
+
+def _privacy(folder: Path) -> None:
+    """Whether the rows of a table may be handed on."""
+    from understudy.corpus.hub import private_rows
+    from understudy.traces.table_page import verdict
+
+    found = private_rows(folder)
+    if found is None:
+        return
+    screen = console()
+    tone = {True: "green", False: "red"}.get(found["passed"], "yellow")
+    screen.print(f"privacy: [{tone}]{verdict(found['passed'])}[/]")
+    for one in found["findings"]:
+        if one["passed"] is False:
+            screen.print(f"  {visible(one['told'])}", markup=False)
 
 
 def _review(folder: Path) -> None:

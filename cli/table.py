@@ -65,7 +65,9 @@ def compare(
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        _print(figures, read.unfit, page)
+        show(figures, read.unfit)
+        if page:
+            console().print(f"\nAll of it as a page: {page}", soft_wrap=True)
     if figures["privacy"]["passed"] is False:
         raise typer.Exit(1)
 
@@ -156,7 +158,8 @@ def _bare(cell: Any) -> Any:
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else text
 
 
-def _print(figures: Mapping[str, Any], unfit: Sequence[str], page: Path | None) -> None:
+def show(figures: Mapping[str, Any], unfit: Sequence[str] = ()) -> None:
+    """Print how private, true and useful a table is."""
     from understudy.traces.table_page import called, figure, verdict
 
     screen = console()
@@ -182,8 +185,6 @@ def _print(figures: Mapping[str, Any], unfit: Sequence[str], page: Path | None) 
             screen.print(f"{called(one['name'])}: {visible(one['told'])}", markup=False, style="dim")
     _trend(screen, fidelity, figures["detection"])
     _use(screen, useful)
-    if page:
-        screen.print(f"\nAll of it as a page: {page}", soft_wrap=True)
 
 
 def _trend(screen: Console, fidelity: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> None:

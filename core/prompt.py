@@ -58,7 +58,7 @@ _ROWS: dict[str, frozenset[str]] = {
 _INVERTING: dict[str, frozenset[str]] = {
     "task": frozenset({"kind", "persona"}),
     "next turn": frozenset({"kind", "persona", "record"}),
-    "request": frozenset({"kind", "persona", "text", "given", "fields"}),
+    "request": frozenset({"kind", "persona", "text", "given"}),
 }
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)

@@ -36,9 +36,8 @@ async def write_text(state: State, runtime: Runtime[Context]) -> Update:
     said = await ask(_shown(state, drawn), runtime, agent, next_turn=True, record=line, form=text_form(record, drawn.words))
     persona = state.get("persona")
     asked = agent.prompt.asked(
-        kind=state["seed"].kind, persona=persona.text if persona else "", text=said.value, given=drawn.given,
-        fields=drawn.fields,
-    )  # fmt: skip
+        kind=state["seed"].kind, persona=persona.text if persona else "", text=said.value, given=drawn.given
+    )
     answer = json.dumps(record, ensure_ascii=False)
     update: Update = {"instruction": asked, "answer": answer, "calls": said.calls, "round": 0, "improved": True}
     verdict = records.grounded(record, said.value)

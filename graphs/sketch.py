@@ -34,8 +34,6 @@ class Sketch:
     """What the new record's line must match."""
     given: dict[str, str]
     """What whoever extracts is told."""
-    fields: tuple[str, ...]
-    """All fields of the seed's rows."""
     words: Stretches
     """What stands around the values of the seed's rows."""
 
@@ -95,10 +93,9 @@ def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
     material = "\n\n".join(
         f"{records.line(record)}\nText: {row[how.text]}" for record, row in zip(found, order, strict=True)
     )
-    fields = tuple(dict.fromkeys(name for row in rows for name in _record(row, how)))
     given = {name: str(order[-1][name]) for name in how.given}
     words = Stretches.of([(str(row[how.text]), record) for row, record in zip(order, found, strict=True)])
-    return Sketch(tuple(found), material, r" \| ".join(parts), given, fields, words)
+    return Sketch(tuple(found), material, r" \| ".join(parts), given, words)
 
 
 def text_form(record: dict[str, str], words: Stretches) -> str:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from understudy.corpus.storage import storage_errors
 from understudy.errors import UserError
-from understudy.traces import charts
+from understudy.traces import charts, table_page
 from understudy.traces.journeys import STOPS
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -93,6 +93,7 @@ def page(about: Mapping[str, Any], told: Mapping[str, Any], places: Sequence[Pla
         map=charts.scatter(points, "Map of the accepted examples", "Neighbours mean similar things.") if points else "",
         groups=groups,
         rows=_ROWS,
+        table=table_page.section(told["table"]) if told.get("table") else "",
     )
 
 

@@ -35,14 +35,9 @@ def test_sample_and_dev_rows_are_of_every_category_and_share_no_title(attributes
     assert len(dev) == 30 and not {row["title"] for row in sample} & {row["title"] for row in dev}
 
 
-def test_a_row_is_asked_with_the_fields_of_the_sample_and_answered_in_the_order_of_its_title(
-    attributes: ModuleType,
-) -> None:
-    sample, _ = attributes.split(rows())
-    asked, answered = (
-        turn["content"] for turn in attributes.conversation(rows()[3], attributes.fields_of(sample))["messages"]
-    )
-    assert "category: Tea" in asked and "Fields: brand, size" in asked and "Text: Maker3 Tea 3 oz" in asked
+def test_a_row_is_asked_as_the_agent_asks_and_answered_in_the_order_of_its_title(attributes: ModuleType) -> None:
+    asked, answered = (turn["content"] for turn in attributes.conversation(rows()[3])["messages"])
+    assert asked == "category: Tea\nText: Maker3 Tea 3 oz\nGive the fields as JSON."
     assert list(json.loads(answered).items()) == [("brand", "Maker3"), ("size", "3 oz")]
 
 
