@@ -14,6 +14,7 @@ from typing import NoReturn, get_args
 import yaml
 
 from understudy.agents.agent import Agent
+from understudy.agents.independence import check_independent
 from understudy.agents.replies import REPLIES
 from understudy.errors import PromptError
 from understudy.nouns import FAMILIES, Family, Kind, address
@@ -149,6 +150,35 @@ class Catalog:
                     "name agents that do, such as `more-rows`, or leave `rows` out",
                 )  # fmt: skip
 
+    def check_labels(self, recipe: Recipe) -> None:
+        """That a recipe for labels has somebody who writes for one and another who says which, and no other recipe has.
+
+        Raises:
+            PromptError: naming the agent.
+            RecipeError: when both are the same model.
+        """
+        for agent in self.agents["instruct"]:
+            if agent.prompt.labels != (recipe.labels is not None):
+                raise PromptError(
+                    f"{agent.name} {'writes' if agent.prompt.labels else 'does not write'} for a label",
+                    where="agents.instruct",
+                    remedy="add a section such as `labels: {task: …, text: …, values: …}`" if agent.prompt.labels else
+                    "name agents that do, such as `text-for-label`, or leave `labels` out",
+                )  # fmt: skip
+        if recipe.labels is not None and recipe.labels.votes and not recipe.labels.same_solver:
+            check_independent(recipe, *self.label_cast)
+
+    @property
+    def label_cast(self) -> tuple[list[str], list[str]]:
+        """The names of those who write for a label, and of those who say which label a text has."""
+        writers = [agent.name for agent in self.agents["instruct"] if agent.prompt.labels]
+        return writers, [agent.name for agent in self.solvers]
+
+    @property
+    def solvers(self) -> tuple[Agent, ...]:
+        """Who says which label a text has; they see no seed, so they take every kind."""
+        return tuple(agent for agent in self.agents["judge"] if agent.prompt.of == "label")
+
     @property
     def version(self) -> str:
         """Hash of every prompt that this run can use."""
@@ -194,7 +224,9 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
         everybody = [  # but for those who must be named
-            name for name, agent in known.items() if not (agent.prompt.inverts or agent.prompt.row)
+            name
+            for name, agent in known.items()
+            if not (agent.prompt.inverts or agent.prompt.row or agent.prompt.labels)
         ]
         agents[family] = tuple(known[name] for name in sorted(set(everybody if names is None else names)))
     if cast.skills is not None:
@@ -218,15 +250,18 @@ def catalog_of(recipe: Recipe) -> Catalog:
     """The agents of a recipe's run: without its section `noise` nobody rewords, and nobody is asked about it.
 
     Raises:
-        PromptError: as `load_catalog`, or for a weight of a noiser who is not there.
+        PromptError: as `load_catalog` and `check_labels`, or for a weight of a noiser who is not there.
+        RecipeError: as `check_labels`.
     """
     folder = recipe.path(recipe.agents.folder) if recipe.agents.folder else None
     catalog, noise = load_catalog(recipe.agents, folder), recipe.noise
-    judges = [one for one in catalog.agents["judge"] if one.prompt.of != "same-answer"]
+    judges = [one for one in catalog.agents["judge"] if one.prompt.of not in {"same-answer", "label"}]
     noisers = catalog.agents["noise"] if noise else ()
-    if noise and noise.judge:
+    if (noise and noise.judge) or recipe.labels:
         everybody = load_catalog(recipe.agents.model_copy(update={"judge": None}), folder).agents["judge"]
-        judges += [one for one in everybody if one.prompt.of == "same-answer"]
+        asked = "label" if recipe.labels else "same-answer"
+        named = [one for one in catalog.agents["judge"] if one.prompt.of == asked == "label"]
+        judges += named or [one for one in everybody if one.prompt.of == asked]
     if noise:
         known = [one.prompt.name for one in noisers]
         for name in noise.weights:
@@ -238,7 +273,9 @@ def catalog_of(recipe: Recipe) -> Catalog:
                     expected=f"one of: {', '.join(known)}",
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file noise/{name}.md",
                 )
-    return Catalog({**catalog.agents, "judge": tuple(judges), "noise": noisers})
+    found = Catalog({**catalog.agents, "judge": tuple(judges), "noise": noisers})
+    found.check_labels(recipe)
+    return found
 
 
 def _of_methods(names: tuple[str, ...] | None, known: dict[str, Agent]) -> tuple[str, ...]:

@@ -176,6 +176,8 @@ REPLIES: dict[str, ReplyType] = {
         ReplyType("PersonaText", ("persona",), _ONE_LINE, _text(4, one_line=True)),
         ReplyType("Known", ("persona",), Constraint("schema", _schema(Known)), _json(Known)),
         ReplyType("Passage", ("transform", "instruct"), None, _text(12)),
+        ReplyType("Text", ("instruct",), None, _text(1)),
+        ReplyType("Label", ("judge",), None, _text(1, one_line=True)),
         ReplyType("Line", ("instruct",), None, _text(1, one_line=True)),
         ReplyType("Instruction", ("instruct",), _ONE_LINE, _text(4, one_line=True)),
         ReplyType("Tool", ("instruct", "transform"), Constraint("schema", _schema(Tool)), _json(Tool)),

@@ -1,8 +1,8 @@
 """Tables, for real: new patients from the heart records, suspicious companies from a declared copula, beside SDV.
 
 Each use case takes a sample of real rows and a hold-out that nobody is shown, has an SM write new rows (`rows:`),
-measures privacy, fidelity and usefulness, trains a VM on the new rows and another on the sample, and asks both about the
-hold-out. Gaussian copula and CTGAN of SDV are measured by the same code.
+measures privacy, fidelity and usefulness, trains a VM on the new rows and another on the sample, and asks both about
+the hold-out. Gaussian copula and CTGAN of SDV are measured by the same code.
 
     python benchmarks/tables.py heart --data DATA --work DIR [--sm FOLDER] [--sdv PYTHON]
     python benchmarks/tables.py fraud --work DIR [--sm FOLDER] [--sdv PYTHON]
@@ -114,8 +114,9 @@ def main() -> None:
     for name, file in files.items():
         if file.is_file():
             said = understudy_json(
-                "table", "compare", file, "--sample", given.work / "sample.csv", "--holdout", given.work / "held-out.csv",
-                "--schema", schema, "--page", file.with_suffix(".html"), "--json",
+                "table", "compare", file, "--sample", given.work / "sample.csv",
+                "--holdout", given.work / "held-out.csv", "--schema", schema,
+                "--page", file.with_suffix(".html"), "--json",
             )  # fmt: skip
             found[name] = said
     print(markdown(("", *found), list(lines(found))))
@@ -256,12 +257,17 @@ def lines(found: dict[str, Any]) -> Any:
 
     for name in ("exact-copies", "near-copies", "closest-record", "distance-ratio", "hit-rate", "attack-auc"):
         yield (name, *(finding(said, name) for said in found.values()))
-    yield ("fidelity", *("passes" if said["fidelity"]["passed"] else "fails" for said in found.values()))
+    for place, one in enumerate(next(iter(found.values()))["fidelity"]["trend"]):
+        name = f"{one['name']} (real samples: {one['usual']:.3f})"
+        yield (name, *(f"{said['fidelity']['trend'][place]['value']:.3f}" for said in found.values()))
+    yield ("trend", *("passes" if said["fidelity"]["passed"] else "fails" for said in found.values()))
     for place, one in enumerate(next(iter(found.values()))["detection"]):
-        yield (f"detection, {one['model']}", *(f"{said['detection'][place]['auc']['mean']:.3f}" for said in found.values()))
+        told = (f"{said['detection'][place]['auc']['mean']:.3f}" for said in found.values())
+        yield (f"detection, {one['model']}", *told)
     for place, one in enumerate(next(iter(found.values()))["useful"]["scores"]):
-        name = " ".join(str(one[key]) for key in ("target", "model", "measure") if key in one)
-        yield (name, *(json.dumps(said["useful"]["scores"][place]) for said in found.values()))
+        name = f"{one['target']}, {one['model']}, {one['measure']}; real sample: {one['real']['mean']:.3f}"
+        made = (said["useful"]["scores"][place]["synthetic"] for said in found.values())
+        yield (name, *(f"{score['mean']:.3f} ({score['low']:.2f} to {score['high']:.2f})" for score in made))
 
 
 def write(path: Path, rows: Sequence[Row] | Sequence[Record]) -> None:

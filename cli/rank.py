@@ -18,22 +18,24 @@ if TYPE_CHECKING:
     from understudy.recipe import Recipe
 
 _SHOWN = 10
+# Columns of the list; one of the table that is called so gets an underscore.
+_OURS = frozenset({"rank", "row", "probability", "reasons"})
 
 
 def rank(
     vm: Annotated[Path, typer.Argument(help="A VM that learned from a corpus of rows.", show_default=False)],
-    data: Annotated[Path, typer.Argument(help="Rows to rank; the target may be among the columns.", show_default=False)],
+    data: Annotated[Path, typer.Argument(help="Rows to rank; the target may be a column.", show_default=False)],
     positive: Annotated[str, typer.Option(help="The answer that is looked for, such as `yes`.")],
     top: Annotated[int, typer.Option(min=1, help="How many are listed with their reasons.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole list here: .csv or .jsonl.")] = None,
     base_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="True share of the answer; default: as the corpus has it.")
+        float | None, typer.Option(help="True share of the answer; default: as the corpus has it.")
     ] = None,
     reasons: Annotated[int, typer.Option(min=0, help="Most reasons of each.")] = 3,
 ) -> None:
     """Rank rows by how likely a VM finds an answer, with calibrated probabilities and reasons."""
     from understudy.agents import catalog_of
-    from understudy.corpus.table_sample import block_of, read_table
+    from understudy.corpus.table_sample import block_of
     from understudy.errors import UserError
     from understudy.evals.answering import Models, Prompt
     from understudy.evals.suspicion import suspects
@@ -43,6 +45,8 @@ def rank(
     trained = read_speaker(vm)
     if out is not None and (out.suffix not in {".csv", ".jsonl"} or not out.absolute().parent.is_dir()):
         raise UserError("not a file to write", where=str(out), expected=".csv or .jsonl, in a folder that is there")
+    if out is not None and out.exists() and out.samefile(data):
+        raise UserError("holds the rows to rank", where=str(out), remedy="name another file")
     recipe, learned, true = _learned(trained.corpus, positive)
     block, schema = block_of(recipe)
     asking = Questions(block, schema)
@@ -61,7 +65,7 @@ def rank(
 
     def watch(done: int, all_: int) -> None:
         left = (time.monotonic() - started) / done * (all_ - done)
-        typer.echo(f"{done:,} of {all_:,} questions, {clock(left)} left", err=True)
+        typer.echo(f"{done:,} of {all_:,} answers weighed, {clock(left)} left", err=True)
 
     models = Models(Path(trained.base_path), vm)
     with models.as_vm() as model:
@@ -127,7 +131,8 @@ def _rows(data: Path, schema: Any, aim: str) -> tuple[list[Record], list[Any]]:
 def _write(out: Path, found: list[Suspect], rows: list[Record]) -> None:
     lines = [
         {"rank": number, "row": one.place + 1, "probability": float(f"{one.probability:.6g}"),
-         "reasons": "; ".join(f"{name} {added:+.2f}" for name, added in one.reasons), **rows[one.place]}
+         "reasons": "; ".join(f"{name} {added:+.2f}" for name, added in one.reasons),
+         **{f"{name}_" if name in _OURS else name: value for name, value in rows[one.place].items()}}
         for number, one in enumerate(found, start=1)
     ]  # fmt: skip
     with out.open("w", encoding="utf-8", newline="") as file:
@@ -141,12 +146,15 @@ def _write(out: Path, found: list[Suspect], rows: list[Record]) -> None:
 
 def _show(found: list[Suspect], rows: list[Record], top: int, aim: str, positive: str, true: float) -> None:
     screen = console()
-    screen.print(f"{len(rows):,} rows; {visible(aim)} {visible(positive)} is taken to be true of {true:.1%}", markup=False)
+    answer = f"{visible(aim)} {visible(positive)}"
+    screen.print(f"{len(rows):,} rows; {answer} is taken to be true of {true:.1%}", markup=False)
     table = plain_table("rank", "row", "probability", "because of", words=1)
     for number, one in enumerate(found[: min(top, _SHOWN)], start=1):
         told = ", ".join(f"{name} {rows[one.place].get(name)} ({added:+.1f})" for name, added in one.reasons)
         table.add_row(str(number), f"{one.place + 1:,}", f"{one.probability:.3f}", visible(told))
     screen.print(table, markup=False)
+    if len(found) > _SHOWN:
+        screen.print(f"The first {_SHOWN} of {len(found):,}; `--out` writes all of them.", markup=False)
 
 
 def _measure(found: list[Suspect], relevant: list[bool], k: int) -> None:
@@ -165,6 +173,7 @@ def _measure(found: list[Suspect], relevant: list[bool], k: int) -> None:
     for name, chance in ((f"precision@{k}", share), ("average_precision", share)):
         one = values[name]
         table.add_row(name, f"{one.mean:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{chance:.3f}")
-    for name, one, chance in (("Brier score", held.brier, held.of_base_rate), ("calibration error", held.error, None)):
-        table.add_row(name, f"{one.mean:.4f}", f"{one.low:.4f} to {one.high:.4f}", f"{chance:.4f}" if chance else "")
+    brier = ("Brier score", held.brier, f"{held.of_base_rate:.4f}")
+    for name, one, base in (brier, ("calibration error", held.error, "")):
+        table.add_row(name, f"{one.mean:.4f}", f"{one.low:.4f} to {one.high:.4f}", base)
     screen.print(table, markup=False)

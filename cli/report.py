@@ -128,6 +128,12 @@ def report(
         screen.print(f"{alarms} in {watched['batches']} batches of {watched['batch']} drafts")
         for one in watched["alarms"][:limit]:
             screen.print(f"  batch {one['batch']}: {visible(one['told'])}", markup=False)
+    if labels := found.told.get("labels"):
+        screen.print(_labels(labels))
+        if not labels["votes"]:
+            screen.print("[yellow]There was no round trip[/]: nobody but its writer said which label a text has.")
+        elif not labels["independent"]:
+            screen.print("[yellow]The round trip was not independent[/]: one model wrote texts and said their labels.")
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
@@ -143,6 +149,19 @@ def report(
             screen.print(f"  {one['id'][:12]}  {one['words']} words  {visible(one['benchmark'])}", markup=False)
     if html is not None:
         screen.print(f"The report is in {html}", markup=False)
+
+
+def _labels(told: dict[str, Any]) -> Table:
+    """What became of the drafts for each label."""
+    shown = plain_table("label", "wanted", "drafts", "accepted", "named it", "found again", "surplus")
+    for one in told["values"]:
+        shares = (one["share_before"], one["share_after"])
+        before, after = ("" if share is None else f" ({share:.0%})" for share in shares)
+        shown.add_row(
+            visible(one["name"]), f"{one['quota']:.0%}", f"{one['drafts']:,}{before}", f"{one['accepted']:,}{after}",
+            str(one["leaks"]), f"{one['rate']:.0%}" if one["rate"] is not None else "", str(one["surplus"]),
+        )  # fmt: skip
+    return shown
 
 
 def _table(folder: RunFolder) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tables of rows: check a synthetic one.")
 _SHOWN = 3
+# What `understudy export --as rows` adds to the cells.
+_ADDED = frozenset({"_example", "_weight"})
 _AT_LEAST = frozenset({"closest-record", "distance-ratio", "k-anonymity"})
 
 
@@ -57,6 +59,8 @@ def compare(
 
     if schema and (target or identifying):
         raise UserError("--target and --identifying with a schema", remedy="say it in the schema")
+    if page and not page.absolute().parent.is_dir():
+        raise UserError("no such folder", where=str(page.parent))
     read = _read(synthetic, sample, holdout, canaries, schema, target or [], identifying or [])
     figures = table_figures(read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries)
     figures["rows"]["unfit"] = len(read.unfit)
@@ -108,7 +112,9 @@ def _read(
         found = read_schema(schema)
     else:
         for file, rows in tables.items():
-            tables[file] = [(place, {name: _bare(cell) for name, cell in row.items()}) for place, row in rows]
+            tables[file] = [
+                (place, {name: _bare(cell) for name, cell in row.items() if name not in _ADDED}) for place, row in rows
+            ]
         drafted = infer([row for rows in tables.values() for _, row in rows], target)
         if unknown := [name for name in identifying if name not in drafted]:
             raise SchemaError(f"no column `{unknown[0]}`", expected=f"one of: {', '.join(drafted)}")
@@ -214,6 +220,6 @@ def _use(screen: Console, useful: Mapping[str, Any]) -> None:
         shown = "–" if gap["mean"] is None else f"{gap['mean']:+.2f}{between}"
         table.add_row(f"{visible(one['target'])}, {one['model']}, {one['measure']}", *numbers, shown)
     if useful["scores"]:
-        screen.print(table)
+        screen.print(table, markup=False)
     for why in useful["open"]:
         screen.print(visible(why), markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from understudy.cli.screen import console, plain_table, visible
 
 if TYPE_CHECKING:
     from understudy.recipe import Recipe
+
+# Letters of a category's values that are shown; all of them stand in the file.
+_WIDE = 60
 
 
 def schema(
@@ -24,35 +27,46 @@ def schema(
 ) -> None:
     """Infer a table's schema, to be looked at and edited: types, ranges, categories, and what is private."""
     from understudy.corpus.readers import TABLES, table_rows
+    from understudy.corpus.table_doubts import doubts
     from understudy.corpus.table_schema import checked, infer, written
     from understudy.errors import UserError
 
     if not data.is_file() or data.suffix.lower() not in TABLES:
         raise UserError("no such table", where=str(data), expected=f"a file of {', '.join(sorted(TABLES))}")
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    found = checked(infer([row for _, row in table_rows(data, names)], target or []), str(data))
+    if out is not None and out.exists():
+        raise UserError("is there already", where=str(out), remedy="name another file, or remove it")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError("no such folder", where=str(out.parent))
+    rows = [row for _, row in table_rows(data, names)]
+    if not rows:
+        raise UserError("holds no rows", where=str(data))
+    found = checked(infer(rows, target or []), str(data))
+    unsure = doubts(found, rows)
     if out is None:
         typer.echo(written(found), nl=False)
+        for doubt in unsure:
+            typer.echo(visible(doubt), err=True)
         return
-    if out.exists():
-        raise UserError("is there already", where=str(out), remedy="name another file, or remove it")
-    if not out.absolute().parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent))
     out.write_text(written(found), encoding="utf-8")
     table = plain_table("column", "type", "values", "role", "private", words=5)
     for name, column in found.items():
         values = ", ".join(column.categories)
         if column.numeric:
-            values = f"{column.low:g} to {column.high:g}"
+            values = f"{column.low:,.10g} to {column.high:,.10g}"
         private = "text" if column.sensitive else "identifying" if column.identifying else ""
         kind = f"{column.type}{', may be empty' if column.optional else ''}"
-        table.add_row(visible(name), kind, visible(values[:60]), column.role, private)
-    console().print(table)
+        shown = values if len(values) <= _WIDE else f"{values[:_WIDE]}…, {len(column.categories)} in all"
+        table.add_row(visible(name), kind, visible(shown), column.role, private)
+    console().print(table, markup=False)
+    for doubt in unsure:
+        console().print(visible(doubt), markup=False)
+    console().print(f"{out}", soft_wrap=True, markup=False)
     console().print(
-        f"{out}: look at `role` (input, target, ignored), at the ranges, and at what is `sensitive` or `identifying`; "
-        f"then name the file in a recipe:\n  rows: {{use_case: …, columns: {out.name}}}",
-        soft_wrap=True,
+        "Look at `role` (input, target, ignored), at the ranges, and at what is `sensitive` or `identifying`; "
+        "then name the file in a recipe:"
     )
+    console().print(f"  rows: {{use_case: …, columns: {out.name}}}", soft_wrap=True, markup=False)
 
 
 def questions(
@@ -86,13 +100,20 @@ def questions(
     rows = [row for row in read_table(data, schema) if row[aim] is not None]
     if not rows:
         raise UserError("no row whose target is known", where=str(data))
-    lines = (json.dumps({"messages": conversation(row, asking, agent)}, ensure_ascii=False) + "\n" for row in rows)
-    out.write_text("".join(lines), encoding="utf-8")
-    task = {"name": out.stem, "data": out.name, "measure": "ranking" if positive else "classes", "choices": choices}
+    asked = "".join(
+        json.dumps({"messages": conversation(row, asking, agent)}, ensure_ascii=False) + "\n" for row in rows
+    )
+    measure = "ranking" if positive else "classes"
+    task: dict[str, Any] = {"name": out.stem, "data": out.name, "measure": measure, "choices": choices}
     if positive:
         task |= {"positive": positive, "k": min(k, len(rows))}
     told = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in task.items())
-    out.with_suffix(".yaml").write_text(told, encoding="utf-8")
+    written = {out: asked, out.with_suffix(".yaml"): told}
+    for path, text in written.items():  # the .yaml beside may be somebody's recipe
+        if path.exists() and path.read_bytes() != text.encode():
+            raise UserError("is there already", where=str(path), remedy="name another file, or remove it")
+    for path, text in written.items():
+        path.write_text(text, encoding="utf-8")
     console().print(f"{len(rows):,} rows in {out}, the task in {out.with_suffix('.yaml')}", soft_wrap=True)
     console().print(f"\nNext:\n  understudy eval VM --on {out.with_suffix('.yaml')}", soft_wrap=True)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
-from understudy.sections import Strict
+from understudy.sections import Strict, misplaced
 
 Cell = int | float | str | None
 Record = dict[str, Cell]
@@ -43,18 +42,30 @@ class Column(Strict):
         """Whether its values are numbers."""
         return self.type in {"integer", "number"}
 
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _in_quotes(cls, given: Any) -> Any:
+        # YAML takes a bare `no` for false and a bare `0` for a number; which word stood there is lost.
+        if isinstance(given, list | tuple) and (bare := [value for value in given if not isinstance(value, str)]):
+            raise misplaced((), str(bare[0]), 'text in quotes, such as "no" or "0": YAML reads more into bare words')
+        return given
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Column:
         if self.type == "category" and not self.categories:
-            raise PydanticCustomError("categories", "a `category` without `categories`; list its values")
+            raise misplaced(("categories",), "empty", "the values of a `category`, all of them")
+        if len(set(self.categories)) < len(self.categories):
+            twice = next(value for value in self.categories if self.categories.count(value) > 1)
+            raise misplaced(("categories",), f"{twice!r} twice", "each value once")
         if self.type != "category" and self.categories:
-            raise PydanticCustomError("categories", "`categories` of a {type}; only a `category` has them", {"type": self.type})
-        if not self.numeric and (self.low is not None or self.high is not None):
-            raise PydanticCustomError("range", "a range (`low`, `high`) of a {type}; only numbers have one", {"type": self.type})
+            raise misplaced(("categories",), "a list", f"none: only a `category` has them, this is `{self.type}`")
+        for key, bound in (("low", self.low), ("high", self.high)):
+            if bound is not None and not self.numeric:
+                raise misplaced((key,), f"{bound:g}", f"none: only numbers have a range, this is `{self.type}`")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise PydanticCustomError("range", "`low` above `high`")
+            raise misplaced(("low",), f"{self.low:g}", f"at most `high`, {self.high:g}")
         if self.type != "number" and self.decimals:
-            raise PydanticCustomError("decimals", "`decimals` of a {type}; only a `number` has them", {"type": self.type})
+            raise misplaced(("decimals",), f"{self.decimals}", f"none: only a `number` has them, this is `{self.type}`")
         return self
 
 

@@ -34,7 +34,7 @@ VARIABLES: dict[str, frozenset[str]] = {
 
 Granularity = Literal["broad", "specific", "detailed"]
 Method = Literal["suggest", "evolve", "principle"]
-Judged = Literal["example", "gain", "better", "answerable", "same-answer"]
+Judged = Literal["example", "gain", "better", "answerable", "same-answer", "label"]
 Situation = Literal[
     "single-all", "single-superfluous", "single-missing", "single-absent",
     "several-all", "several-missing", "several-absent",
@@ -45,6 +45,7 @@ _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
     "without_seed": False, "needs": None, "situation": None, "inverts": False, "row": False, "turns": 1, "next_turn": None,
+    "labels": False,
 }  # fmt: skip
 
 # What the templates of agents that write rows may use instead.
@@ -53,6 +54,13 @@ _ROWS: dict[str, frozenset[str]] = {
     "next turn": frozenset({"persona", "column", "meaning", "examples", "record"}),
     "request": frozenset({"use_case", "fields", "question"}),
 }
+
+# What the templates of agents that write for a label may use instead, and of judges who say which label a text has.
+_LABELLING: dict[str, frozenset[str]] = {
+    "task": frozenset({"kind", "persona", "task", "text", "label", "meaning", "topic", "length"}),
+    "request": frozenset({"task", "text", "values"}),
+}
+_SOLVING: dict[str, frozenset[str]] = {"task": frozenset({"task", "values"})}
 
 # What the templates of agents that invert may use instead.
 _INVERTING: dict[str, frozenset[str]] = {
@@ -132,6 +140,9 @@ class Prompt(BaseModel):
     row: bool = False
     """Instruct agents: whether the reply is a row like those of the seed, as cells in a line, and a second template asks
     for its free text. They work only in recipes with a section `rows`."""
+    labels: bool = False
+    """Instruct agents: whether the reply is a text that has a given label, which is then the answer. They work only in
+    recipes with a section `labels`."""
     turns: int = Field(1, ge=1, le=20)
     """Instruct agents: how often the user speaks; above 1, the second template says how to go on."""
     answerable: bool = True
@@ -141,7 +152,8 @@ class Prompt(BaseModel):
     """Judges: what they are asked of. `example`: whether it may be accepted; `gain`: whether an evolved instruction
     asks for more than its parent, `other`; `better`: whether `answer` or `other` is the better one; `answerable`:
     whether the material answers an instruction that is meant to be unanswerable; `same-answer`: whether `answer` fits
-    a noised instruction as well as the clean one, `other`. The last are asked only if a recipe says `noise.judge`."""
+    a noised instruction as well as the clean one, `other`, asked only if a recipe says `noise.judge`; `label`: which of
+    the `values` of a section `labels` a text has, which they see without the seed and its label."""
     without_seed: bool = False
     """Judges: whether they are asked only of instructions whose reader does not see the seed."""
     method: Method = "suggest"
@@ -240,7 +252,13 @@ class Prompt(BaseModel):
                 expected=f"a template with {', '.join(sorted((_ROWS if self.row else _INVERTING)['request']))}; "
                 "no `turns`, and only one of `inverts` and `row`",
             )
-        if (self.request or self.examples or self.situation) and self.family != "instruct":
+        if self.labels and (self.request is None or goes_on):
+            raise PromptError(
+                "an agent that writes for a label says what the user is to have said, and has one template",
+                where=f"{self.file}: request",
+                expected=f"a template with {', '.join(sorted(_LABELLING['request']))}; no `turns`, `inverts` or `row`",
+            )
+        if (self.request or self.examples or self.situation or self.labels) and self.family != "instruct":
             raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples, situation")
         if self.skill and self.family not in {"transform", "instruct", "refine", "answer"}:
             raise PromptError(f"a {self.family} agent has no skill", where=f"{self.file}: skill", remedy="remove it")
@@ -271,6 +289,8 @@ class Prompt(BaseModel):
             permitted = permitted & {"kind", "persona"} if label == "request" else permitted
             permitted = _INVERTING.get(label, permitted) if self.inverts else permitted
             permitted = _ROWS.get(label, permitted) if self.row else permitted
+            permitted = _LABELLING.get(label, permitted) if self.labels else permitted
+            permitted = _SOLVING.get(label, permitted) if self.of == "label" else permitted
             if used - permitted:
                 raise PromptError(
                     f"{label} uses {sorted(used - permitted)}",

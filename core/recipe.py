@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from understudy.labels import Labels
 from understudy.lessons import Training
 from understudy.noise import Noise
 from understudy.nouns import FAMILIES, address
@@ -440,6 +441,9 @@ class Recipe(Strict):
     """For new rows of a table: what they are of, and what they must keep to. Works with the agent `more-rows`; unless
     the recipe says otherwise nobody else works, nothing is embedded, and no seed goes to the test split: real rows
     are held out instead."""
+    labels: Labels | None = None
+    """For texts with labels: what is asked of them, and which labels there are in which shares. Works with the agent
+    `text-for-label`; unless the recipe says otherwise, nobody else works but those who say which label a text has."""
     review: float = Field(0.0, ge=0, le=1)
     """Share of the accepted examples that people are to review in `understudy traces`; 1 is every one. Training and
     export leave out what is to be reviewed and is not yet; the run's next sitting makes up for what people rejected."""
@@ -470,6 +474,23 @@ class Recipe(Strict):
         if dedup is None or isinstance(dedup, dict):
             data["dedup"] = {"embedding": None, **(dedup or {})}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_labels(cls, data: Any) -> Any:
+        """Defaults of a recipe for labels: what other agents do would change the label, or say it."""
+        if not isinstance(data, dict) or data.get("labels") is None:
+            return data
+        cast = {"persona": (), "transform": (), "instruct": ("text-for-label",), "refine": (), "judge": ()}
+        given = data.get("agents")
+        return data if not (given is None or isinstance(given, dict)) else {**data, "agents": {**cast, **(given or {})}}
+
+    @model_validator(mode="after")
+    def _labels_alone(self) -> Recipe:
+        for section in ("rows", "inverted", "noise") if self.labels is not None else ():
+            if getattr(self, section) is not None:
+                raise misplaced((section,), "a section", "nothing beside `labels`")
+        return self
 
     @model_validator(mode="after")
     def _rows_alone(self) -> Recipe:
@@ -550,7 +571,7 @@ class Recipe(Strict):
                 del body[section][key]
         if self.candidates == 1:  # what was done before there was a choice
             del body["candidates"]
-        for section in ("inverted", "noise", "allocate", "rows"):
+        for section in ("inverted", "noise", "allocate", "rows", "labels"):
             if body[section] is None:
                 del body[section]
         for source in body["seeds"]:

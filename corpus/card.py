@@ -58,8 +58,10 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
     if measures:
         sections += ["## Measures", _table(["measure", "value", "of"], _measured(measures, figures))]
         sections += ["## By skill", *_by_skill(figures), *_favoured(figures)]
+    sections += _private(figures.get("table"))
     sections += [
         "`understudy report FOLDER --html report.html` shows all figures with charts; they are in `report.json`.",
+        *_labels(figures),
         "## Method",
         "Each seed went through persona, transformation, instruction, near-duplicate gate, answer, refinement and "
         "verification agents. Train and test splits do not share a seed. `rejected/`, `duplicates/` and `failed/` "
@@ -73,6 +75,24 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
         "and terms of use apply as well.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _private(table: dict[str, Any] | None) -> list[str]:
+    """Of rows of a table: what they give away of the real ones, and how like them they are."""
+    if table is None:
+        return []
+    words = {True: "passed", False: "failed", None: "not judged"}
+    shown = [
+        [one["name"], "" if one["value"] is None else f"{one['value']:.3g}", words[one["passed"]], one["told"]]
+        for one in table["privacy"]["findings"]
+    ]
+    return [
+        "## Privacy",
+        f"Compared with {table['privacy']['basis']}: {words[table['privacy']['passed']]}. Likeness to the real rows: "
+        f"{words[table['fidelity']['passed']]}. This is a measurement, and no proof; it is no differential privacy. The "
+        "folder of the run holds real rows in `seeds/` and `traces/`, and near-copies in `rejected/`.",
+        _table(["check", "value", "", "what it means"], shown),
+    ]
 
 
 def _measured(measures: dict[str, float], figures: dict[str, Any]) -> list[list[object]]:
@@ -118,6 +138,30 @@ def _favoured(figures: dict[str, Any]) -> list[str]:
         return []
     head = ["attribute", "value", "accepted minus drafted, points", "95 % interval"]
     return ["Of these, the share among accepted rows differs from that among all drafts:", _table(head, shown)]
+
+
+def _labels(figures: dict[str, Any]) -> list[str]:
+    """How the labels of a corpus came about, if it has any."""
+    if (found := figures.get("labels")) is None:
+        return []
+    lines = [
+        [
+            escape(one["name"], quote=False), f"{one['quota']:.1%}", one["drafts"], one["accepted"], one["leaks"],
+            f"{one['found_again']} of {one['asked']}", one["surplus"],
+            *([f"{one['weight']:.4g}"] if one["weight"] is not None else []),
+        ]
+        for one in found["values"]
+    ]  # fmt: skip
+    head = ["label", "wanted", "drafts", "accepted", "named it", "found again", "surplus"]
+    head += ["weight"] if found["values"][0]["weight"] is not None else []
+    trip = found["round_trip"]
+    said = "" if trip["rate"] is None else f"It was found again in {trip['rate']:.0%} of {trip['asked']:,} texts. "
+    said += (
+        "Nobody but its writer said which label a text has." if not found["votes"] else
+        "Who said which label a text has is another model than who wrote it." if found["independent"] else
+        "**The round trip was not independent**: the model that wrote the texts also said which labels they have."
+    )  # fmt: skip
+    return ["## Labels", "Each text was written for a label that was drawn before it.", _table(head, lines), said]
 
 
 def drafts(folder: RunFolder, accepted: str) -> list[dict[str, Any]]:

@@ -67,7 +67,8 @@ def pin(folder: RunFolder, prefix: str, review: Review | None = None) -> Path:
         StorageError: when the disk is full.
     """
     example, _ = folder.find(prefix)
-    if why := "whose turn it was hangs on other drafts" if folder.recipe.allocate else _not_alone(example):
+    hangs = folder.recipe.allocate or folder.recipe.labels
+    if why := "whose turn it was hangs on other drafts" if hangs else _not_alone(example):
         raise UserError(
             f"{example.id[:12]} cannot be pinned: {why}",
             expected="an example that was accepted or rejected",

@@ -7,6 +7,7 @@ values' own rows by these shares, so that rare ones are seen; their rows come ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ from understudy.recipe import Recipe
 from understudy.tables import Rows, Shares
 
 # Fewer say nothing of what goes together.
-_LEAST = 20
+LEAST = 20
+# For each made-up row; a table of few columns has real twins of most.
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,13 @@ def read_sample(recipe: Recipe) -> Sample:
         held, kept = ranked[:count], {address(row) for row in ranked[count:]}
         rows, held = [row for row in rows if address(row) in kept], [row for row in held if address(row) not in kept]
     source = recipe.seeds[0]
-    if len(rows) < _LEAST:
+    if len(rows) < LEAST:
         raise SeedError(
-            f"{len(rows)} rows to learn from", where=str(recipe.path(source.path)), expected=f"at least {_LEAST}",
+            f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} to learn from",
+            where=str(recipe.path(source.path)), expected=f"at least {LEAST}",
             remedy="give more rows, or hold out fewer (`rows.holdout`)",
         )  # fmt: skip
-    made = _canaries(rows, schema, block.canaries, recipe.seed)
+    made = _canaries(rows, block.canaries, recipe.seed)
     return Sample(schema, tuple(rows), tuple(held), made, source.license, recipe.path(source.path).name)
 
 
@@ -143,15 +147,26 @@ def _check_columns(rows: Sequence[tuple[str, Row]], schema: Schema, path: Path) 
     for name, column in schema.items():
         if rows and name not in there and column.role != "ignored":
             raise SchemaError(
-                f"no column `{name}`", where=str(path), expected=f"the schema's columns; the file has {', '.join(there)}",
+                f"no column `{name}`", where=str(path),
+                expected=f"the schema's columns; the file has {', '.join(there)}",
                 remedy="correct the schema, or give the column the role `ignored`",
             )  # fmt: skip
 
 
-def _canaries(rows: Sequence[Record], schema: Schema, count: int, seed: int) -> tuple[Record, ...]:
-    """Rows each of whose cells is from another row: like real ones one by one, and as a whole like none."""
-    rng = Random(address(seed, "canaries"))  # noqa: S311
-    return tuple({name: rng.choice(rows)[name] for name in rows[0]} for _ in range(count))
+def _canaries(rows: Sequence[Record], count: int, seed: int) -> tuple[Record, ...]:
+    """Rows each of whose cells is from another row: like real ones one by one, and as a whole equal to none.
+
+    Fewer than asked for where the sample has nearly all rows that its cells make.
+    """
+    rng, real = Random(address(seed, "canaries")), {tuple(row.values()) for row in rows}  # noqa: S311
+    made: list[Record] = []
+    for _ in range(count * _TRIES):
+        row = {name: rng.choice(rows)[name] for name in rows[0]}
+        if tuple(row.values()) not in real:
+            made.append(row)
+        if len(made) == count:
+            break
+    return tuple(made)
 
 
 def dealt(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
@@ -159,6 +174,7 @@ def dealt(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
     block, schema = block_of(recipe)
     sample = read_sample(recipe)
     cards = [*sample.rows, *sample.canaries]
+    before: Counter[str] = Counter()  # in a table of few columns two groups may look alike
     for deal in range(block.deals):
         rng = Random(address(recipe.seed, "deal", deal))  # noqa: S311
         for place, group in enumerate(_groups(cards, block, rng)):
@@ -169,7 +185,8 @@ def dealt(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
                 "rows": [[row.get(name) for name in names] for row in group],
             }  # fmt: skip
             source = f"{sample.place}:deal {deal + 1}, group {place + 1}"
-            yield 0, Seed.of("table", content, source, occurrence=0, **meta)
+            yield 0, Seed.of("table", content, source, occurrence=before[content], **meta)
+            before[content] += 1
 
 
 def groups(sample: Sample, block: Rows) -> int:
@@ -213,4 +230,3 @@ def _counts(shares: Sequence[float], total: int, rng: Random) -> list[int]:
     while sum(counts) < total:
         counts[rng.choices(range(len(shares)), [one - int(one) + 1e-9 for one in exact])[0]] += 1
     return counts
-

@@ -1,4 +1,4 @@
-"""The schema of a table: inferred from its rows, edited by hand as YAML, and what a typed row is read by and looks like.
+"""The schema of a table: inferred from its rows, edited by hand as YAML; how a row is read by it, and looks.
 
 A row is shown as its cells in one line, ` | ` between them, targets first: what comes later is written in the light of
 what stands before it.
@@ -30,7 +30,9 @@ _UNKNOWN = frozenset({*_EMPTY, "na", "n/a", "nan", "null", "none", "-"})
 _MOST_CATEGORIES = 20
 _FEW = 6
 # Names of columns that, taken together, find a person; of those that name one there is nothing to learn.
-_IDENTIFYING = re.compile(r"(?i)(^|[ _-])(age|sex|gender|birth\w*|zip\w*|post\w*code|city|town|ethnicity|race|occupation)($|[ _-])")
+_IDENTIFYING = re.compile(
+    r"(?i)(^|[ _-])(age|sex|gender|birth\w*|zip\w*|post\w*code|city|town|ethnicity|race|occupation)($|[ _-])"
+)
 _KEY = re.compile(r"(?i)(^|[ _-])(id|uuid|guid|key|number|no|nr|mrn|ssn)$")
 
 
@@ -63,11 +65,17 @@ def read_schema(path: Path) -> Schema:
 
 def written(schema: Schema) -> str:
     """A schema as YAML, with what differs from the defaults."""
-    body = {
-        name: {"type": column.type} | column.model_dump(mode="json", exclude_defaults=True)
-        for name, column in schema.items()
-    }
+    body = {name: {"type": column.type} | _changed(column) for name, column in schema.items()}
     return yaml.safe_dump({"columns": body}, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _changed(column: Column) -> dict[str, Any]:
+    """What differs from the defaults; the range of whole numbers without a point."""
+    said = column.model_dump(mode="json", exclude_defaults=True)
+    for bound in {"low", "high"} & said.keys() if column.type == "integer" else ():
+        if said[bound].is_integer():
+            said[bound] = int(said[bound])
+    return said
 
 
 def checked(schema: Schema, where: str) -> Schema:
@@ -84,11 +92,13 @@ def checked(schema: Schema, where: str) -> Schema:
                 raise SchemaError(
                     f"`{text}` in column `{name}`", where=where,
                     expected="names and categories without `|`, line breaks and spaces at either end",
+                    remedy="write it in another way, in the table and in the schema",
                 )  # fmt: skip
         if MISSING in column.categories:
             raise SchemaError(
-                f"category `{MISSING}` in column `{name}`", where=where, remedy="that is an empty cell: `optional: true`"
-            )
+                f"category `{MISSING}` in column `{name}`", where=where,
+                remedy="that is an empty cell: `optional: true`",
+            )  # fmt: skip
     return schema
 
 
@@ -108,6 +118,11 @@ def infer(rows: Sequence[Mapping[str, Any]], target: Iterable[str] = ()) -> Sche
     if not rows:
         raise SchemaError("no rows to infer a schema from")
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(names) == 1 and ";" in names[0]:
+        raise SchemaError(
+            f"one column, `{names[0]}`", expected="cells with commas between them",
+            remedy="save the table with commas, or with tabs as .tsv",
+        )  # fmt: skip
     aims = list(target)
     if unknown := [name for name in aims if name not in names]:
         raise SchemaError(f"no column `{unknown[0]}`", expected=f"one of: {', '.join(names)}")

@@ -7,6 +7,9 @@ Measures of a corpus are one file each: how varied (`diversity.py`, `templates.p
 While a run goes on: what rewording must keep (`invariants.py`, and `typos.py`, which needs no SM), which voice adds
 most (`allocation.py`), and what a batch is watched for (`monitor.py`).
 
+Of texts that are written for labels: whether one names its label (`label_leak.py`), and what became of them
+(`label_figures.py`).
+
 Of a synthetic table: one row against the sample (`row_privacy.py`), the whole (`privacy.py`, `fidelity.py`,
 `detection.py`, `useful.py`), all of it as figures (`table_figures.py`); distances are in `table_space.py`.
 
@@ -22,6 +25,7 @@ from understudy.evals.elimination import added, eliminated
 from understudy.evals.interval import Interval, paired_bootstrap
 from understudy.evals.rules import (
     INSTRUCTION_RULES,
+    LABELLED_RULES,
     PERSONA_RULES,
     RECORD_RULES,
     RULES,
@@ -35,6 +39,7 @@ from understudy.evals.rules import (
 
 __all__ = [
     "INSTRUCTION_RULES",
+    "LABELLED_RULES",
     "PERSONA_RULES",
     "RECORD_RULES",
     "RULES",

@@ -6,7 +6,7 @@ is "no more than real rows that were never shown, but for chance", with one erro
 - counts of rows (hit rate, quasi-identifiers, near-copies): of n held-out rows k are so; at most as many of m synthetic
   ones as the beta-binomial distribution with k and n - k (Jeffreys' prior) reaches in 99 of 100 cases. For the hit
   rate, k counts the rows within the distance that 5 % of them stay within, which are more where distances tie.
-- attack: the AUC of "nearer to a synthetic row, so a member" may be 0.53 + 2.33 sqrt((n + m + 1) / (12 n m)), the
+- attack: the AUC of "nearer to a synthetic row, so a member", or of "farther", whichever is better, may be 0.53 + 2.33 sqrt((n + m + 1) / (12 n m)), the
   standard error of Mann and Whitney's statistic where there is nothing to know, n being members and m others. A model
   that is fitted to the sample and copies nothing is a little above 0.5, which the 0.03 are for.
 - medians: 2.33 standard errors by bootstrap; besides, the distance to the closest record may be a tenth smaller, and
@@ -263,10 +263,14 @@ def _attack(
     near = -np.concatenate([nearest(space.points(rows), points).distance[:, 0] for rows in (sample, holdout)])
     member = np.arange(len(near)) < len(sample)
     auc = float(roc_auc_score(member, near))
+    # Who sees that nobody stands near a member, because rows near to members were refused, guesses the other way round.
+    auc, hole = (1 - auc, True) if auc < 0.5 else (auc, False)
+    near = -near if hole else near
     limit = limits.attack_auc or attack_limit(len(sample), len(holdout))
     false, true, _ = roc_curve(member, near)
     picked = np.unique(np.linspace(0, len(false) - 1, min(len(false), _CURVE)).astype(int))
-    told = f"Who guesses by distance who was in the sample is right in {auc:.0%} of pairs; a coin is in 50%."
+    how = ", as the farther one," if hole else ""
+    told = f"Who guesses by distance{how} who was in the sample is right in {auc:.0%} of pairs; a coin is in 50%."
     roc = {
         "false": [round(float(one), 4) for one in false[picked]],
         "true": [round(float(one), 4) for one in true[picked]],

@@ -47,6 +47,12 @@ _OUT_OF_ROLE = re.compile(
     r"\bi can(?:no|')t (?:help|assist|answer|provide)|\b(?:ai|language) model\b|<\|",
     re.IGNORECASE,
 )
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai\b|artificial intelligence|(?:large )?language model)|\bi(?:'m| am) an? (?:large )?language model|"
+    r"\bi(?:'m| am) sorry,? but i (?:can|am)|\bi(?:'m| am) unable to (?:help|assist|write|provide|fulfill)|"
+    r"\bi can(?:no|')t (?:help with|assist|write|provide|fulfill)|<\|",
+    re.IGNORECASE,
+)
 
 
 def length(pair: Pair, limits: Verify) -> Verdict:
@@ -137,11 +143,19 @@ def in_role(pair: Pair, limits: Verify) -> Verdict:
     return Verdict("rule/in-role", hit is None, float(hit is None), f"says {hit.group(0)!r}" if hit else None)
 
 
+def no_refusal(pair: Pair, limits: Verify) -> Verdict:
+    """A text that somebody was to write is there: people in it may be sorry, a model may not."""
+    hit = _REFUSAL.search(pair.answer)
+    return Verdict("rule/in-role", hit is None, float(hit is None), f"says {hit.group(0)!r}" if hit else None)
+
+
 # What can be said of an instruction alone is said before its answer is paid for.
 INSTRUCTION_RULES: tuple[Rule, ...] = (in_role, self_contained, on_topic)
 PERSONA_RULES: tuple[Rule, ...] = (in_role, self_contained, repetition)
 # What is found in a text stands in it already, and is as long as it is.
 RECORD_RULES: tuple[Rule, ...] = (in_role,)
+# A text that was written for a label.
+LABELLED_RULES: tuple[Rule, ...] = (length, no_refusal, repetition)
 RULES: tuple[Rule, ...] = (length, echo, in_role, self_contained, on_topic, repetition, grounding, evidence)
 
 

@@ -1,4 +1,4 @@
-"""A ranked list: how likely a VM finds one answer for each row, at the true share of it, and what of a row speaks for it.
+"""A ranked list: how likely a VM finds one answer for each row, at its true share, and what of a row speaks for it.
 
 A VM that learned from rows in which a rare answer was made common finds it too often. Where only the shares differ, the
 log-odds are off by a constant (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002), which is taken off.

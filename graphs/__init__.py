@@ -2,8 +2,8 @@
 
 `pipeline.py` composes the nodes of `nodes.py` by the routing rules of `routes.py`; `state.py` says what flows;
 `runner.py` keeps many drafts in flight, and `shards.py` commits them in plan order; `rehearsal.py` walks them through
-earlier corpora without an SM; `watching.py` and `arms.py` let settled drafts say whose turn is next. Read
-`pipeline.py` first.
+earlier corpora without an SM; `watching.py`, `arms.py` and `quotas.py` let settled drafts say whose
+turn is next, or for which label. Read `pipeline.py` first.
 """
 
 from understudy.graphs.pipeline import build_graph

@@ -84,8 +84,8 @@ class Copula:
         wanted: Wanted = {}
         for name, margin in zip(self.names, self.margins, strict=True):
             if name in names:
-                value = margin.at(shares[name])
-                wanted[name] = margin.around(shares[name]) if schema[name].numeric else (None if value is None else str(value))
+                numeric, value = schema[name].numeric, margin.at(shares[name])
+                wanted[name] = margin.around(shares[name]) if numeric else None if value is None else str(value)
         return wanted
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import floor, log10
 from typing import Any, get_args
 
+from understudy.agents import catalog_of
+from understudy.agents.independence import independent
 from understudy.corpus import RunFolder
 from understudy.corpus.accounting import Accounting
 from understudy.corpus.sample import SAMPLE
@@ -20,10 +22,12 @@ from understudy.evals.contamination import Contamination
 from understudy.evals.diversity import Diversity
 from understudy.evals.duplicates import Duplicates
 from understudy.evals.interval import wilson
+from understudy.evals.label_figures import LabelCounts
 from understudy.evals.lengths import Lengths
 from understudy.evals.rules import words
 from understudy.evals.space import COLUMNS, Space
 from understudy.evals.templates import templates
+from understudy.graphs.quotas import label_of
 from understudy.graphs.watching import monitored
 from understudy.models import Embedder
 from understudy.nouns import ATTRIBUTES, Status
@@ -68,6 +72,7 @@ def figures(
     """
     space = Space.of(folder.index(COLUMNS))
     found = _Found(dict.fromkeys(space.ids, ("", "")))
+    found.labels = LabelCounts(folder.recipe.labels) if folder.recipe.labels else None
     for status in _STATUSES:
         columns = [*_READ, "messages"] if status == "accepted" else _READ
         for row in folder.rows(status, columns=columns):
@@ -99,6 +104,10 @@ def figures(
         told["contamination"] = against.figures()
     if (seen := monitored(folder)) is not None:
         told["monitor"] = seen
+    if found.labels is not None:
+        cast = catalog_of(folder.recipe).label_cast
+        apart = found.labels.labels.votes > 0 and independent(folder.recipe, *cast)
+        told["labels"] = found.labels.figures(*cast, apart)
     return Figures(_rounded(told), measures, space, found.groups)
 
 
@@ -117,6 +126,7 @@ class _Found:
     duplicates: Duplicates = field(default_factory=Duplicates)
     agreement: Agreement = field(default_factory=Agreement)
     gendered: Gendered = field(default_factory=Gendered)
+    labels: LabelCounts | None = None
     bias: dict[str, Shares] = field(
         default_factory=lambda: {
             "skill": Shares(),
@@ -133,6 +143,8 @@ class _Found:
         self.personas.add(row)
         self.duplicates.add(row)
         self.agreement.add(row["verdicts"], row.get("versions") or ())
+        if self.labels is not None:
+            self.labels.add(label_of(row["path"]), row)
         for name in dict.fromkeys(step.partition(":")[0] for step in row["path"] if not step.startswith("plan/")):
             share = self.agents.setdefault(name, Share(name, 0))
             share.drafts = (share.drafts or 0) + 1

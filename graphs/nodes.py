@@ -165,7 +165,7 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     draft = state["draft"]
     exchanges = state.get("exchanges", ())
     asked_by = state["asked_by"].prompt
-    rules = RECORD_RULES if asked_by.inverts or asked_by.row else RULES
+    rules = RECORD_RULES if asked_by.inverts or asked_by.row else () if asked_by.labels else RULES
     spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
     by_turn = [
         verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state), rules)

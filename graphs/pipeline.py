@@ -11,7 +11,18 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from understudy.graphs import answering, conversing, inverting, nodes, noising, refining, routes, rows, tooling
+from understudy.graphs import (
+    answering,
+    conversing,
+    inverting,
+    labelling,
+    nodes,
+    noising,
+    refining,
+    routes,
+    rows,
+    tooling,
+)
 from understudy.graphs.nodes import Node
 from understudy.graphs.state import Context, State
 
@@ -38,6 +49,8 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("write_text", inverting.write_text, routes.after_instruct)
     add("write_row", rows.write_row, routes.after_row)
     add("write_free_text", rows.write_free_text, routes.after_instruct)
+    add("write_labelled", labelling.write_labelled, routes.after_instruct)
+    add("round_trip", labelling.round_trip, routes.after_round_trip)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
     add("answer", answering.answer, routes.after_answer)

@@ -25,6 +25,7 @@ from understudy.graphs.alike import Alike
 from understudy.graphs.arms import Arms
 from understudy.graphs.indexes import fill
 from understudy.graphs.plan import Plan
+from understudy.graphs.quotas import Quotas
 from understudy.graphs.replay import Absent, AtHand, Missing, Naming
 from understudy.graphs.runner import matching, surroundings
 from understudy.graphs.state import Context
@@ -103,6 +104,7 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     )  # fmt: skip
     graph, seeds = work.build(), len(folder.seeds)
     plan, arms = Plan(work.catalog, recipe), Arms(recipe) if recipe.allocate else None
+    labels = Quotas(recipe.labels, recipe.accept, recipe.seed) if recipe.labels else None
     turns = seeds * recipe.draws_per_seed
     before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
     accepted = 0.0
@@ -112,12 +114,15 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
         state = plan.begin(seed, draw, said.tried)
         if arms:
             state["arm"] = arms.of(said.tried)
-        row: dict[str, Any] = {"status": "failed", "messages": [], "calls": []}
+        if labels:
+            state = labels.begin(state)
+        row: dict[str, Any] = {"status": "failed", "messages": [], "calls": [], "path": state.get("path", ())}
         found_before = at_hand.found
         try:
             out = await graph.ainvoke(state, context=context, config={"recursion_limit": 200}, version="v2")
             said.whole += 1
-            accepted += out.value["example"].status == "accepted"
+            surplus = labels is not None and labels.full(out.value["example"].path)
+            accepted += out.value["example"].status == "accepted" and not surplus
             row = example_row(out.value["example"], seed, 0)
         except Missing as missing:
             calls, chance = before.of(seed.id, draw)
@@ -128,6 +133,8 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
             accepted += chance
         if arms:
             arms.settle(row, seed)
+        if labels:
+            labels.settle(row["path"], row["status"])
         gate.leave(said.tried)
         gate.take_row(said.tried)
         said.tried += 1

@@ -18,8 +18,8 @@ _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_
 def by_kind(
     state: State, context: Context
 ) -> Literal[
-    "transform_document", "transform_table", "transform_code", "build_library", "write_record", "write_row", "instruct",
-    "commit",
+    "transform_document", "transform_table", "transform_code", "build_library", "write_record", "write_row",
+    "write_labelled", "instruct", "commit",
 ]:  # fmt: skip
     """Each kind of seed has transform agents of its own; a person is not recast; what is about tools wants some."""
     if "status" in state:
@@ -28,6 +28,8 @@ def by_kind(
         return "write_row"
     if state["asked_by"].prompt.inverts:
         return "write_record"
+    if state["asked_by"].prompt.labels:
+        return "write_labelled"
     return "build_library" if state["asked_by"].prompt.situation else _BY_KIND[state["seed"].kind]
 
 
@@ -60,13 +62,20 @@ def after_instruct(state: State, context: Context) -> Literal["gate", "commit"]:
 
 def after_gate(
     state: State, context: Context
-) -> Literal["answer", "use_tools", "suggest", "noise", "verify", "commit"]:
+) -> Literal["answer", "use_tools", "round_trip", "suggest", "noise", "verify", "commit"]:
     """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
     if "status" in state:
         return "commit"
+    if "text" in state:
+        return "round_trip" if context.recipe.labels and context.recipe.labels.votes else "verify"
     if "tools" in state:
         return "use_tools"
     return _again(state, context) if "draft" in state else "answer"
+
+
+def after_round_trip(state: State, context: Context) -> Literal["verify", "commit"]:
+    """A text whose label was found again is not refined: it fits its label."""
+    return "commit" if "status" in state else "verify"
 
 
 def after_tools(state: State, context: Context) -> Literal["verify", "commit"]:

@@ -32,7 +32,7 @@ async def write_row(state: State, runtime: Runtime[Context]) -> Update:
     )  # fmt: skip
     record, wrong = read_line(said.value, table.schema)
     update: Update = {"path": (agent.name,), "calls": said.calls, "row": record}
-    found = (_fits(wrong),)
+    found: tuple[Verdict, ...] = (_fits(wrong),)
     if not wrong:
         found += (_as_sketched(record, sketch, table), *table.privacy.verdicts(record))
     if not all(verdict.passed for verdict in found):

@@ -36,9 +36,10 @@ from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
 from understudy.graphs.noising import likeness
 from understudy.graphs.plan import Plan
+from understudy.graphs.quotas import FULL
 from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
-from understudy.graphs.watching import Watch
+from understudy.graphs.watching import Watch, refused_by_people
 from understudy.graphs.work import Work, corpus
 from understudy.models import SM, Embedder, close_sms, open_embedder, open_sms
 from understudy.models.caller import Budget, BudgetReached, Caller
@@ -200,14 +201,6 @@ def surroundings(recipe: Recipe, folder: RunFolder, embedder: Embedder | None) -
     }
 
 
-def _rejected_by_people(folder: RunFolder) -> int:
-    """Accepted examples that are to be made up for."""
-    if not folder.recipe.review:
-        return 0
-    said = (review.example for review in folder.word().standing.values() if review.label == "reject")
-    return sum(found[1] == "accepted" for id in said for found in folder.ledger.draft_ids(id))
-
-
 def _collect_seldom() -> None:
     """Let the garbage collector look less often.
 
@@ -292,7 +285,7 @@ class _Run:
         self.plan = Plan(work.catalog, recipe) if work.plans else None
         self.learned = Watch(recipe, folder)
         self.graph = work.build()
-        self.goal = recipe.accept + _rejected_by_people(folder)
+        self.goal = recipe.accept + len(refused_by_people(folder))
         self.progress = Progress(self.goal, seeds)
         self.progress.counts.update(folder.ledger.drafts_by_status())
         self.progress.accepted_before = self.progress.counts["accepted"]
@@ -432,7 +425,7 @@ class _Run:
             and self.shards.unwritten < _MOST_UNWRITTEN
             and self._wanted()
             and self._affordable()
-            and (self.learned.arms is None or self.learned.arms.ready(self.launched))
+            and self.learned.ready(self.launched)
         )
 
     async def _start(self) -> None:
@@ -448,6 +441,8 @@ class _Run:
             state = self.plan.begin(seed, draw, turn)
         if self.learned.arms:
             state["arm"] = self.learned.arms.of(turn)
+        if self.learned.labels:
+            state = self.learned.labels.begin(state)
         task = asyncio.create_task(self._draft(state, split))
         self.running.add(task)
         task.add_done_callback(self._done)
@@ -530,6 +525,8 @@ class _Run:
         example = state["example"]
         if example.status != "accepted":
             return example, []
+        if self.learned.full(example.path):
+            return dataclasses.replace(example, status="rejected", reason=FULL), []
         match, row = self.accepted.offer(example.id, self.work.compared(state), row)
         if match is None:
             return example, [{"stage": "final", **row}]

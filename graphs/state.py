@@ -70,6 +70,10 @@ class State(TypedDict, total=False):
     """Of a conversation, what was said and answered before the draft."""
     record: dict[str, str]
     """What was written before the text that it is to stand in, in the order in which it is to stand there."""
+    label: str
+    """The label that a text is to have, drawn before it."""
+    text: str
+    """The text that was written for it."""
     row: Record
     """The row of a table that is being written."""
     tools: tuple[Function, ...]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.corpus import RunFolder
 from understudy.corpus.seeds import SeedFiles
 from understudy.evals.monitor import Alarm, Seen, Watched
 from understudy.graphs.arms import Arm, Arms, voice_of
+from understudy.graphs.quotas import Quotas
 from understudy.nouns import ATTRIBUTES, Seed
 from understudy.recipe import Recipe
 from understudy.traces.costs import planned_skill
@@ -25,27 +26,42 @@ class Watch:
         self._recipe = recipe
         self.arms = Arms(recipe) if recipe.allocate else None
         self.monitor = Watched(recipe.monitor) if recipe.monitor else None
+        self.labels = Quotas(recipe.labels, recipe.accept, recipe.seed) if recipe.labels else None
         self._turn = 0
-        if self.arms or self.monitor:
+        if self.takes:
             self._take_in(folder, folder.other_seeds())
 
     def _take_in(self, folder: RunFolder, seeds: SeedFiles) -> None:
         """What earlier sittings settled."""
+        refused = refused_by_people(folder)
         for turn, row in settled_rows(folder):
-            self.settle(row, seeds[turn % len(seeds)][0])
+            self.settle(row, seeds[turn % len(seeds)][0], row["id"] not in refused)
         seeds.close()
 
     @property
     def takes(self) -> bool:
         """Whether anything is learned at all."""
-        return self.arms is not None or self.monitor is not None
+        return self.arms is not None or self.monitor is not None or self.labels is not None
 
-    def settle(self, row: Mapping[str, Any], seed: Seed) -> list[Alarm]:
-        """Take in the next draft, as its row tells it; returns the alarms that it sounds."""
+    def ready(self, turn: int) -> bool:
+        """Whether all that decides about a turn is settled."""
+        return (self.arms is None or self.arms.ready(turn)) and (self.labels is None or self.labels.ready(turn))
+
+    def full(self, path: Sequence[str]) -> bool:
+        """Whether what the next draft is to be there is enough of."""
+        return self.labels is not None and self.labels.full(path)
+
+    def settle(self, row: Mapping[str, Any], seed: Seed, counts: bool = True) -> list[Alarm]:
+        """Take in the next draft, as its row tells it; returns the alarms that it sounds.
+
+        One that does not count is to be made up for: people rejected it.
+        """
         arm = self.arms.of(self._turn) if self.arms else None
         self._turn += 1
         if self.arms:
             self.arms.settle(row, seed)
+        if self.labels:
+            self.labels.settle(row["path"], row["status"], counts)
         return self.monitor.add(_seen(self._recipe, row, arm)) if self.monitor else []
 
 
@@ -55,6 +71,14 @@ def monitored(folder: RunFolder) -> dict[str, Any] | None:
         return None
     monitor = Watch(folder.recipe, folder).monitor
     return monitor.figures() if monitor else None
+
+
+def refused_by_people(folder: RunFolder) -> set[str]:
+    """The ids of accepted examples that are to be made up for."""
+    if not folder.recipe.review:
+        return set()
+    said = (review.example for review in folder.word().standing.values() if review.label == "reject")
+    return {found[0] for id in said for found in folder.ledger.draft_ids(id) if found[1] == "accepted"}
 
 
 def settled_rows(folder: RunFolder) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -73,6 +73,8 @@ def compared(state: State) -> str:
     draft = state.get("draft")
     if draft is None or "dialogue" in state:
         return state["instruction"]
+    if "text" in state:
+        return state["text"]
     if "row" in state:
         return rows.compared(state["row"])
     if exchanges := state.get("exchanges"):

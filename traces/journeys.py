@@ -14,7 +14,7 @@ from understudy.traces.costs import planned_skill
 STOPS = ("seeds", "skill", "last step", "outcome")
 # By the family of the last agent in a draft's path.
 _STEPS = {
-    "plan": "planned", "persona": "persona", "persona-set": "persona", "transform": "material",
+    "plan": "planned", "label": "planned", "persona": "persona", "persona-set": "persona", "transform": "material",
     "instruct": "instruction", "answer": "answer", "refine": "refinement", "noise": "noise", "judge": "judgement",
 }  # fmt: skip
 _GATE = ("same words", "same meaning")

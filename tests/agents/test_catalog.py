@@ -28,6 +28,12 @@ VALUES = {
     "neighbours": "The oven is hot.",
     "locale": "",
     "missed": "number 240 lost",
+    "task": "Is the baker glad?",
+    "text": "a note of a baker",
+    "values": {"glad": "the baker sings", "sad": ""},
+    "label": "glad",
+    "meaning": "the baker sings",
+    "length": "one sentence",
 }
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).rglob("*.md"))
 

@@ -31,6 +31,8 @@ VALUES = {
     "neighbours": "",
     "locale": "",
     "missed": "",
+    "task": "Is the keeper glad?",
+    "values": {"glad": "the keeper sings", "sad": ""},
 }
 FAMILIES = {
     "persona": {"persona", "instruct", "answer", "refine", "noise", "judge"},

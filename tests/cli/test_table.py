@@ -182,3 +182,21 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(tmp_path: Path) -> No
             found = Axe().run(page).response["violations"]
             assert not found, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found]
         chromium.close()
+
+
+def test_rows_as_they_are_exported_can_be_held_against_their_sample(
+    understudy: Callable[..., Any], files: dict[str, Path], tmp_path: Path
+) -> None:
+    exported = [row | {"_example": f"id{n}", "_weight": "0.5"} for n, row in enumerate(people(200, 3))]
+    words = ("--sample", files["sample"], "--holdout", files["holdout"], "--target", "ill", "--json")
+    ours = understudy("table", "compare", written(tmp_path / "exported.csv", exported), *words)
+    plain = understudy("table", "compare", files["fresh"], *words)
+    assert ours.code == 0 and ours.out == plain.out, ours.err
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_read(
+    understudy: Callable[..., Any], files: dict[str, Path]
+) -> None:
+    files["sample"].write_text("not a table of people\n")
+    said = understudy("table", "compare", files["fresh"], "--sample", files["sample"], "--page", "gone/page.html")
+    assert said.code == 2 and "gone: no such folder" in said.err and not said.out

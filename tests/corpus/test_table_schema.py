@@ -69,8 +69,15 @@ def test_a_schema_survives_its_file(tmp_path: Path) -> None:
         ("columns: {}", "columns"),
         ("columns: {age: {type: integer, hihg: 9}}", "s.yaml:1: columns.age.hihg: unknown key"),
         ("columns:\n  age: {type: category}", "s.yaml:2: columns.age"),
-        ("columns:\n  age: {type: integer, low: 9, high: 1}", "`low` above `high`"),
-        ("columns:\n  age: {type: text, low: 9}", "only numbers have one"),
+        (
+            "columns:\n  age: {type: integer, low: 9, high: 1}",
+            "s.yaml:2: columns.age.low: got '9'\n  expected: at most `high`, 1",
+        ),
+        ("columns:\n  age: {type: text, low: 9}", "only numbers have a range"),
+        ("columns:\n  a: {type: category,\n      categories: [yes, no]}", "s.yaml:3: columns.a.categories: got 'True'"),
+        ("columns: {a: {type: category, categories: [0, 1]}}", 'text in quotes, such as "no" or "0"'),
+        ("columns: {a: {type: category, categories: [x, y, x]}}", "each value once"),
+        ("columns: {a: {type: category, categories: x}}", "columns.a.categories"),
         ("columns: {age: {type: integer, role: ignored}}", "no column is to be written"),
         ("columns: {'a|b': {type: integer}}", "without `|`"),
         ("columns: {a: {type: category, categories: ['?', 'x']}}", "optional: true"),
@@ -111,7 +118,9 @@ def test_a_line_is_read_as_it_was_written() -> None:
         record = typed(row, schema, "here")
         read, wrong = read_line(line(record, schema), schema)
         assert not wrong and read == {name: record[name] for name in table_schema.order(schema)}
-        assert re.fullmatch(form(schema), line(record, schema)) and re.fullmatch(loose_form(schema), line(record, schema))
+        assert re.fullmatch(form(schema), line(record, schema)) and re.fullmatch(
+            loose_form(schema), line(record, schema)
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from understudy.evals import INSTRUCTION_RULES, RULES, Pair, faithful_passage, quality, verdicts
+from understudy.evals.rules import no_refusal
 from understudy.nouns import Verdict
 from understudy.recipe import Verify
 
@@ -191,3 +192,13 @@ def test_the_evidence_is_the_part_that_holds_most_of_the_answer():
 def test_an_answer_with_little_in_one_place_has_no_evidence(answer: str, passed: bool):
     material = "Boats wait below. Nothing happens. " + "The keeper sleeps in his small house by the gate. " * 9
     assert verdict("evidence", replace(GOOD, answer=answer, material=material)).passed == passed
+
+
+def test_people_in_a_text_may_be_sorry_and_who_writes_it_may_not_refuse():
+    def passes(text: str) -> bool:
+        (said,) = verdicts(Pair("task", text, "", True), Verify(), (no_refusal,))
+        return said.passed and said.by == "rule/in-role"
+
+    assert passes("I am sorry that I bought it, it broke.") and passes("I'm unable to open the lid, I can't use it.")
+    assert not passes("I'm sorry, but I can't write a review.") and not passes("As an AI language model, I own no pan.")
+    assert not passes("I cannot assist with that.") and not passes("A good pan.<|im_end|>")

@@ -349,16 +349,27 @@ def test_a_copycat_fails_privacy_independent_columns_fail_fidelity_and_a_copula_
     rows = people(600)
     path = project(tmp_path, RECIPE.replace("target: [ill]", "sketch: 0"), rows)
     corpus, outcome = run(
-        path, scripted(how, loaded(path)), "accept=400", "rows.holdout=0.66", "rows.privacy.near=0.05",
+        path, scripted(how, loaded(path)), "accept=400", "rows.holdout=0.66",
         "dedup.minhash=null", "draws_per_seed=100", "in_flight=1",
     )  # fmt: skip
     assert outcome.ended == "goal"
-    refused = sum(count for reason, count in outcome.books.reasons.items() if reason.startswith("privacy/"))
-    assert (refused > 40) is not private
+    refused = sum(count for reason, count in outcome.books.reasons.items() if "privacy/" in reason)
+    assert (refused > 10) is not private
     told = json.loads((corpus / "report.json").read_text())["figures"]["table"]
     assert told["privacy"]["passed"] is private
     if true is not None:
         assert told["fidelity"]["passed"] is true
+
+
+def test_a_hole_around_the_members_gives_them_away_as_well(tmp_path: Path) -> None:
+    path = project(tmp_path, RECIPE.replace("target: [ill]", "sketch: 0"), people(600))
+    corpus, _ = run(
+        path, scripted("jitter", loaded(path)), "accept=400", "rows.holdout=0.66", "rows.privacy.near=0.05",
+        "dedup.minhash=null", "draws_per_seed=100", "in_flight=1",
+    )  # fmt: skip
+    told = json.loads((corpus / "report.json").read_text())["figures"]["table"]["privacy"]
+    (attack,) = (one for one in told["findings"] if one["name"] == "attack-auc")
+    assert "as the farther one" in attack["told"] and attack["passed"] is False and told["passed"] is False
 
 
 def test_what_is_copied_word_for_word_never_gets_into_the_corpus(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ sampling: {temperature: 1.0, top_p: 1.0, max_tokens: 40, repetition_penalty: 1.0
 
 def table(path: Path, word: str, rows: int = 24) -> Path:
     chance = Random(word)
-    lines = [f"{word}{number},{chance.randint(10, 99)}" for number in range(rows)]
+    # Few values make a category: free text is in no line.
+    lines = [f"{word}{number % 6},{chance.randint(100, 999)}" for number in range(rows)]
     path.write_text("\n".join([f"{word},size", *lines]) + "\n")
     return path
 
@@ -121,6 +122,29 @@ def test_two_use_cases_leave_one_sm_as_it_was_and_two_vms(
     vms = {file.parent.name for file in tmp_path.rglob(LINEAGE)} - {"sm"}
     assert vms == {"birds", "stars"}
     assert contents(tmp_path / "sm") == before
+    assert contents(tmp_path / "vm" / "birds") != contents(tmp_path / "vm" / "stars")
+
+
+def test_new_rows_of_two_tables_take_one_sm_and_make_two_vms(
+    made: tuple[Path, TrainedSM], wide: Path, tmp_path: Path
+) -> None:
+    sm, trained = made
+    before = contents(sm)
+    for word in ("birds", "stars"):
+        body = {
+            "name": word, "seeds": [{"path": str(table(tmp_path / f"{word}.csv", word, rows=40))}], "accept": 4,
+            "draws_per_seed": 10, "sm": {"backend": "transformers", "path": str(sm)},
+            "rows": {"use_case": word, "target": [word], "shown": 2, "holdout": 0.2},
+            "training": {"base": str(wide), "steps": 2, "batch_size": 2},
+        }  # fmt: skip
+        (tmp_path / f"{word}.yaml").write_text(json.dumps(body))
+        assert run(load_recipe(tmp_path / f"{word}.yaml"), tmp_path / f"corpus-{word}").ended == "goal"
+        train(tmp_path / f"corpus-{word}", tmp_path / "vm" / word)
+        with RunFolder.read(tmp_path / f"corpus-{word}") as folder:
+            assert json.loads(folder.ledger.facts()["engines"])["sm"]["identity"] == f"continuer@{trained.weights}"
+            assert all(one.kind == "row" for one in folder.examples("accepted"))
+    assert {file.parent.name for file in tmp_path.rglob(LINEAGE)} == {"birds", "stars"}
+    assert not list(tmp_path.rglob(FROZEN)) and contents(sm) == before
     assert contents(tmp_path / "vm" / "birds") != contents(tmp_path / "vm" / "stars")
 
 
