@@ -122,9 +122,9 @@ def main() -> None:
     print(markdown(("", *found), list(lines(found))))
     asked = given.work / "held-out.jsonl"
     positive = ("--positive", "yes", "--k", 20) if given.case == "fraud" else ()
-    if not asked.is_file():
-        understudy("table", "questions", corpus, given.work / "held-out.csv", "--out", asked, *positive)
-        understudy("table", "questions", corpus, given.work / "sample.csv", "--out", given.work / "real.jsonl")
+    for file, source, more in ((asked, "held-out.csv", positive), (given.work / "real.jsonl", "sample.csv", ())):
+        if not file.is_file():
+            understudy("table", "questions", corpus, given.work / source, "--out", file, *more)
     for name, data in (("vm", ()), ("vm-real", ("--data", given.work / "real.jsonl"))):
         if not (given.work / name).is_dir():
             understudy(
@@ -233,11 +233,12 @@ from sdv.metadata import Metadata
 from sdv.single_table import CTGANSynthesizer, GaussianCopulaSynthesizer
 model, sample, out, count = sys.argv[1:]
 rows = pd.read_csv(sample)
-metadata = Metadata.detect_from_dataframe(rows, table_name="rows", infer_keys=None)
+metadata = Metadata.detect_from_dataframes({"rows": rows}, infer_keys=None)
 kind = GaussianCopulaSynthesizer if model == "copula" else CTGANSynthesizer
 made = kind(metadata)
-made.fit(rows)
-made.sample(int(count)).to_csv(out, index=False)
+made.fit({"rows": rows})
+drawn = made.sample(int(count))
+(drawn["rows"] if isinstance(drawn, dict) else drawn).to_csv(out, index=False)
 """
 
 
@@ -263,7 +264,7 @@ def lines(found: dict[str, Any]) -> Any:
     yield ("trend", *("passes" if said["fidelity"]["passed"] else "fails" for said in found.values()))
     for place, one in enumerate(next(iter(found.values()))["detection"]):
         told = (f"{said['detection'][place]['auc']['mean']:.3f}" for said in found.values())
-        yield (f"detection, {one['model']}", *told)
+        yield (f"told from real rows by {one['by']}, AUC", *told)
     for place, one in enumerate(next(iter(found.values()))["useful"]["scores"]):
         name = f"{one['target']}, {one['model']}, {one['measure']}; real sample: {one['real']['mean']:.3f}"
         made = (said["useful"]["scores"][place]["synthetic"] for said in found.values())
