@@ -231,8 +231,8 @@ BASELINE = """
 import sys, pandas as pd
 from sdv.metadata import Metadata
 from sdv.single_table import CTGANSynthesizer, GaussianCopulaSynthesizer
-model, sample, out, count = sys.argv[1:]
-rows = pd.read_csv(sample)
+model, sample, out, count, categories = sys.argv[1:]
+rows = pd.read_csv(sample, dtype=dict.fromkeys(categories.split(","), str))
 metadata = Metadata.detect_from_dataframes({"rows": rows}, infer_keys=None)
 kind = GaussianCopulaSynthesizer if model == "copula" else CTGANSynthesizer
 made = kind(metadata)
@@ -244,7 +244,11 @@ drawn = made.sample(int(count))
 
 def baseline(python: Path, model: str, work: Path, count: int) -> None:
     """Rows from SDV, with its own defaults, in its own environment."""
-    command = [str(python), "-c", BASELINE, model, str(work / "sample.csv"), str(work / f"{model}.csv"), str(count)]
+    from understudy.corpus.table_schema import read_schema
+
+    categories = [name for name, column in read_schema(work / "schema.yaml").items() if column.type == "category"]
+    files = (str(work / "sample.csv"), str(work / f"{model}.csv"))
+    command = [str(python), "-c", BASELINE, model, *files, str(count), ",".join(categories)]
     subprocess.run(command, check=True)  # noqa: S603
 
 

@@ -56,7 +56,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
         "transform": 0.9, "instruct": 1.0, "answer": recipe.candidates + recipe.refine_rounds / 2,
         "refine": 2.0 * recipe.refine_rounds, "noise": _noise_calls(recipe, catalog), "judge": 1.0,
     }  # fmt: skip
-    if recipe.labels is not None:  # the label is the answer
+    if recipe.labels is not None or recipe.rows is not None:  # the label or the target is the answer
         roles["answer"] = 0.0
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0

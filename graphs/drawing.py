@@ -9,7 +9,8 @@ from understudy.graphs.pipeline import build_graph
 
 _COLOURS = {"persona": "#f4d9b0", "transform": "#cfe3c8", "instruct": "#c8dcef", "gate": "#efc8c8",
             "answer": "#c8dcef", "weigh": "#e6d6ee", "suggest": "#e6d6ee", "edit": "#e6d6ee",
-            "verify": "#f2e9b8", "commit": "#d9d9d9"}  # fmt: skip
+            "request": "#c8dcef", "write": "#c8dcef", "build": "#cfe3c8", "converse": "#c8dcef", "use": "#c8dcef",
+            "round": "#f2e9b8", "noise": "#e6d6ee", "verify": "#f2e9b8", "commit": "#d9d9d9"}  # fmt: skip
 
 
 def mermaid() -> str:
@@ -39,17 +40,17 @@ def draw(path: Path) -> None:
     edges = [(edge.source, edge.target) for edge in graph.edges]
     places = _layout(list(graph.nodes), edges)
     mpl.rcParams["svg.hashsalt"] = "understudy"  # the same graph gives the same bytes
-    figure, axes = plt.subplots(figsize=(8.4, 8.4))
+    figure, axes = plt.subplots(figsize=(12.5, 8.4))
     boxes = {}
     for name, (x, y) in places.items():
         label = {"__start__": "seed", "__end__": "corpus"}.get(name, name)
-        wide = 0.13 * len(label) + 0.3
+        wide = 0.15 * len(label) + 0.3
         boxes[name] = FancyBboxPatch(
             (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0,rounding_size=0.12",
             facecolor=_COLOURS.get(name.split("_")[0], "white"), edgecolor="#333333", linewidth=1, zorder=3,
         )  # fmt: skip
         axes.add_patch(boxes[name])
-        axes.text(x, y, label, ha="center", va="center", fontsize=10, zorder=4)
+        axes.text(x, y, label, ha="center", va="center", fontsize=9, zorder=4)
     for source, target in edges:
         (x1, y1), (x2, y2) = places[source], places[target]
         # Ways out for drafts that failed or met their twin stay in the background.
@@ -63,7 +64,8 @@ def draw(path: Path) -> None:
                 color="#cccccc" if lost else "#333333", linewidth=0.8 if lost else 1.2, zorder=1 if lost else 2,
             )
         )  # fmt: skip
-    axes.set_xlim(-4.6, 4.6)
+    reach = max(abs(x) for x, _ in places.values()) + 1.6
+    axes.set_xlim(-reach, reach)
     axes.set_ylim(min(y for _, y in places.values()) - 0.5, 0.5)
     axes.axis("off")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -81,5 +83,5 @@ def _layout(nodes: list[str], edges: list[tuple[str, str]]) -> dict[str, tuple[f
     places = {}
     for name in nodes:
         beside = [other for other in nodes if row[other] == row[name]]
-        places[name] = (3.0 * (beside.index(name) - (len(beside) - 1) / 2), -float(row[name]))
+        places[name] = (2.9 * (beside.index(name) - (len(beside) - 1) / 2), -float(row[name]))
     return places
