@@ -106,7 +106,7 @@ class Watch:
     def __call__(self, progress: Progress) -> None:
         """Show where the run stands, and what the monitor has sounded since the last time."""
         for told in progress.alarms[self._alarms :]:
-            self._console.print(f"[yellow]alarm[/] {visible(told)}", soft_wrap=True)
+            self._console.print("alarm", visible(told), style="yellow", soft_wrap=True, markup=False)
         self._alarms = len(progress.alarms)
         if self._console.is_terminal:
             self._live.update(line(progress))

@@ -97,6 +97,7 @@ def _read(
         SeedError, SchemaError: when a file cannot be read, or a real row does not fit.
     """
     from understudy.corpus.readers import TABLES, table_rows
+    from understudy.corpus.table_sample import apart
     from understudy.corpus.table_schema import checked, infer, read_schema, typed
     from understudy.errors import SchemaError, SeedError
 
@@ -149,7 +150,13 @@ def _read(
         [typed(row, found, f"{file}:{place}") for place, row in tables[file]] if file else []
         for file in (sample, holdout, canaries)
     ]
-    return _Tables(found, kept, real[0], real[1], real[2], unfit)
+    held = apart(real[1], real[0])
+    if real[1] and len(held) < len(real[1]) / 2:
+        raise SeedError(
+            f"{len(real[1]) - len(held):,} of {len(real[1]):,} held-out rows stand in the sample", where=str(holdout),
+            expected="real rows that whoever made the table has not seen", remedy="give others, or leave --holdout out",
+        )  # fmt: skip
+    return _Tables(found, kept, real[0], held, real[2], unfit)
 
 
 def _bare(cell: Any) -> Any:
@@ -176,6 +183,9 @@ def show(figures: Mapping[str, Any], unfit: Sequence[str] = ()) -> None:
         for line in unfit[:_SHOWN]:
             screen.print(f"  {visible(line)}", markup=False)
     screen.print(f"\nPrivacy: {verdict(privacy['passed'])}")
+    if refused := privacy.get("refused"):
+        told = ", ".join(f"{count:,} {reason.removeprefix('privacy/')}" for reason, count in refused.items())
+        screen.print(f"Drafts that were refused before they counted: {told}", markup=False)
     table = plain_table("check", "value", "limit", "verdict")
     measured = [one for one in privacy["findings"] if one["value"] is not None]
     for one in measured:

@@ -35,7 +35,7 @@ class Column(Strict):
     identifying: bool = False
     """Whether it helps to find a person when it is combined with others (a quasi-identifier)."""
     meaning: str = ""
-    """What it holds, in words; shown to the SM."""
+    """What it holds, in words; of free text, the SM is told."""
 
     @property
     def numeric(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
-from understudy.corpus.folder import HOMES
+from understudy.corpus.folder import HOMES, RunFolder
 from understudy.errors import RunFolderError, UserError
 
 Kind = Literal["model", "dataset"]
@@ -61,14 +61,18 @@ def private_rows(folder: Path) -> dict[str, Any] | None:
     Raises:
         RunFolderError: when the report is damaged.
     """
-    try:
-        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        if recipe.get("rows") is None:
+    nothing: dict[str, Any] = {"passed": None, "findings": []}
+    with RunFolder.read(folder) as corpus:  # a run that was killed has written no recipe.json
+        if corpus.recipe.rows is None:
             return None
+        digest = corpus.digest
+    try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        return dict((report["figures"].get("table") or {}).get("privacy") or {"passed": None, "findings": []})
+        if report["digest"] != digest:  # rows have come since it was measured
+            return nothing
+        return dict((report["figures"].get("table") or {}).get("privacy") or nothing)
     except FileNotFoundError:
-        return None
+        return nothing
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"damaged: {error!r}", where=str(folder), remedy="run the recipe again") from error
 

@@ -91,7 +91,14 @@ def read_sample(recipe: Recipe) -> Sample:
     read = _read(recipe)
     rows = [typed(row, schema, place) for place, row in read]
     if isinstance(block.holdout, str):
-        held = read_table(recipe.path(block.holdout), schema)
+        path = recipe.path(block.holdout)
+        given = read_table(path, schema)
+        held = apart(given, rows)
+        if len(held) < len(given) / 2:
+            raise SeedError(
+                f"{len(given) - len(held):,} of {len(given):,} held-out rows stand in the sample", where=str(path),
+                expected="real rows that nobody is shown", remedy="hold out other rows, or a share: `holdout: 0.3`",
+            )  # fmt: skip
     else:
         # By what a row holds: twins stand on one side.
         ranked = sorted(rows, key=lambda row: address(recipe.seed, "holdout", row))
@@ -107,6 +114,12 @@ def read_sample(recipe: Recipe) -> Sample:
         )  # fmt: skip
     made = _canaries(rows, block.canaries, recipe.seed)
     return Sample(schema, tuple(rows), tuple(held), made, source.license, recipe.path(source.path).name)
+
+
+def apart(held: Sequence[Record], rows: Sequence[Record]) -> list[Record]:
+    """Held-out rows that do not stand in the sample as well."""
+    shown = {address(row) for row in rows}
+    return [row for row in held if address(row) not in shown]
 
 
 def read_table(path: Path, schema: Schema) -> list[Record]:

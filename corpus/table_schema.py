@@ -134,6 +134,8 @@ def _column(name: str, cells: Sequence[Any], target: bool) -> Column:
     known = [text for text in said if text.casefold() not in _UNKNOWN]
     numbers = [number for text in known if (number := _number(text)) is not None]
     about: dict[str, Any] = {"role": "target" if target else "input", "identifying": bool(_IDENTIFYING.search(name))}
+    if _KEY.search(name) and len(set(known)) == len(known) > 1 and all("." not in text for text in known):
+        return Column(type="text", sensitive=True, role="ignored", optional=len(known) < len(cells))
     if known and len(numbers) == len(known) and (len(set(numbers)) > _FEW or not (target or _repeats(known, _FEW))):
         decimals = min(6, max(_places(text) for text in known))
         about |= {"low": min(numbers), "high": max(numbers), "optional": len(known) < len(cells)}
@@ -143,8 +145,6 @@ def _column(name: str, cells: Sequence[Any], target: bool) -> Column:
     if known and _repeats(known, _MOST_CATEGORIES):
         values = sorted(set(known), key=lambda text: (_number(text) is None, _number(text) or 0.0, text))
         return Column(type="category", categories=tuple(values), **about)
-    if len(set(known)) == len(known) and _KEY.search(name):
-        about["role"] = "ignored"
     return Column(type="text", sensitive=True, **about)
 
 
@@ -154,6 +154,8 @@ def _repeats(known: Sequence[str], most: int) -> bool:
 
 
 def _number(text: str) -> float | None:
+    if re.match(r"[+-]?0\d", text):  # a postcode, or another number that is none
+        return None
     try:
         number = float(text)
     except ValueError:
@@ -373,13 +375,11 @@ def shown(use_case: str, rows: Sequence[Record], schema: Schema) -> str:
 
 
 def outside(record: Record, wanted: Wanted) -> list[str]:
-    """What of a record is not as it was wanted, told."""
-    wrong = []
-    for name, want in wanted.items():
-        value = record.get(name)
+    """The columns of a record that are not as they were wanted."""
+
+    def fits(value: Cell, want: tuple[float, float] | str | None) -> bool:
         if isinstance(want, tuple):
-            if not isinstance(value, int | float) or not want[0] - 1e-9 <= value <= want[1] + 1e-9:
-                wrong.append(f"{name} is {value}, wanted {want[0]:g} to {want[1]:g}")
-        elif value != want:
-            wrong.append(f"{name} is {value}, wanted {want}")
-    return wrong
+            return isinstance(value, int | float) and want[0] - 1e-9 <= value <= want[1] + 1e-9
+        return value == want
+
+    return [name for name, want in wanted.items() if not fits(record.get(name), want)]

@@ -56,8 +56,8 @@ def stepwise(folder: RunFolder, example: Example, review: Review | None) -> Iter
 
 
 def rows(folder: RunFolder, example: Example, review: Review | None) -> Iterator[Row]:
-    """The cells of a row of a table."""
-    if "row" in example.payload:
+    """The cells of a row of a table; not of one whose answer people have edited, for the cells are the old ones."""
+    if "row" in example.payload and (review is None or review.answer is None):
         yield dict(example.payload["row"])
 
 

@@ -33,6 +33,8 @@ def leak(text: str, label: str, more: Iterable[str] = ()) -> Verdict:
 def _pattern(phrase: str) -> regex.Pattern[str]:
     """Finds a phrase as words, its last one in any form; group 1 is what is found."""
     words = regex.findall(r"[^\W_]+", unicodedata.normalize("NFKC", phrase).casefold())
+    if not words:  # signs, such as stars
+        return regex.compile(f"({regex.escape(unicodedata.normalize('NFKC', phrase).casefold())})")
     if all(word in _COMMON for word in words):
         alone = r"[\W_]+".join(map(regex.escape, words))
         return regex.compile(rf"(?:^|[\n.:;!?\"'“”‘’(\[*=>-])[^\S\n]*({alone})(?=[^\S\n]*(?:$|[\n.;!?\"'“”‘’)\]*<]))")

@@ -54,6 +54,8 @@ _RATIO_SLACK = 0.95
 # Near-copies are looked for among so many rows that about so many cells are compared.
 _CELLS, _FEWEST_LOOKED_AT = 200_000_000, 500
 _ROUNDS = 200
+_IDLE = 0.8
+"""A limit of this or more lets everything pass."""
 _BINS = 24
 _CURVE = 60
 _NO_TEXT = "Not measured: the schema calls no text `sensitive`."
@@ -233,7 +235,12 @@ def _distances(closest: _Closest | None, limits: Privacy) -> list[Finding]:
         closest.synthetic
     )
     told = f"{rate:.1%} of the rows are within {near:.4f} of a row of the sample, {base:.1%} of fresh real rows."
-    return [*found, Finding("hit-rate", rate, limit, rate <= limit, told)]
+    return [*found, Finding("hit-rate", rate, limit, *_judged(rate <= limit, limit, told))]
+
+
+def _judged(passed: bool, limit: float, told: str) -> tuple[bool | None, str]:
+    """A verdict, unless there are so few rows that nothing could fail."""
+    return (passed, told) if limit < _IDLE else (None, f"{told} Too few rows to judge by.")
 
 
 def attack_limit(members: int, others: int) -> float:
@@ -275,7 +282,7 @@ def _attack(
         "false": [round(float(one), 4) for one in false[picked]],
         "true": [round(float(one), 4) for one in true[picked]],
     }
-    return Finding(name, auc, limit, auc <= limit, told), roc
+    return Finding(name, auc, limit, *_judged(auc <= limit, limit, told)), roc
 
 
 def _canaries(synthetic: Sequence[Record], rows: RowPrivacy, canaries: Sequence[Record]) -> Finding:
@@ -300,7 +307,11 @@ def _identified(
         f"The rarest combination of {', '.join(names)} has {sizes.min():,} of the synthetic rows; 95 % of the rows "
         f"have one that {fifth:,} or more have."
     )
-    smallest = Finding("k-anonymity", float(sizes.min()), limits.k, bool(sizes.min() >= limits.k), told)
+    asked = limits.k > 1
+    smallest = Finding(
+        "k-anonymity", float(sizes.min()), limits.k if asked else None, bool(sizes.min() >= limits.k) if asked else None,
+        told,
+    )  # fmt: skip
     alone = sum(count for key, count in written.items() if real[key] == 1)
     told = f"{alone:,} of {len(synthetic):,} rows have the combination of exactly one row of the sample"
     if not holdout:

@@ -24,6 +24,7 @@ VERSION = 1
 def table_figures(
     synthetic: Sequence[Record], sample: Sequence[Record], holdout: Sequence[Record], schema: Schema,
     limits: Privacy, trend: Trend, canaries: Sequence[Record] = (), rows: RowPrivacy | None = None, seed: int = 0,
+    alike: Sequence[Record] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a table; what could not be measured is None and says why. The figures hold no cell of any row.
 
@@ -37,16 +38,19 @@ def table_figures(
         canaries: made-up rows that were planted in the sample.
         rows: the verifiers of one row, if they are built already.
         seed: of all that is drawn.
+        alike: those of the synthetic rows that have the shares of the sample, where it was written by other ones: what is
+            compared with the real rows. Privacy is measured of all.
     """
     rows = rows or RowPrivacy.of(sample, holdout, schema, limits, canaries)
+    like = synthetic if alike is None else alike
     told = {
         "version": VERSION,
         "rows": {"synthetic": len(synthetic), "sample": len(sample), "holdout": len(holdout), "unfit": 0},
         "columns": {name: column.type for name, column in schema.items()},
         "privacy": privacy(synthetic, sample, holdout, schema, limits, canaries, rows).figures(),
-        "fidelity": fidelity(synthetic, sample, holdout, schema, trend, seed).figures(),
-        "detection": [asdict(one) for one in detection(synthetic, sample, holdout, rows.space, seed)],
-        "useful": useful(synthetic, sample, holdout, schema, seed).figures(),
+        "fidelity": fidelity(like, sample, holdout, schema, trend, seed).figures(),
+        "detection": [asdict(one) for one in detection(like, sample, holdout, rows.space, seed)],
+        "useful": useful(like, sample, holdout, schema, seed).figures(),
     }
     return cast("dict[str, Any]", _plain(told))
 

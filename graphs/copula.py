@@ -51,19 +51,21 @@ class Copula:
     """Cholesky factor, shape (columns, columns)."""
 
     @classmethod
-    def fit(cls, rows: Sequence[Record], schema: Schema, names: Sequence[str], factor: Matrix | None = None) -> Copula:
+    def fit(
+        cls, rows: Sequence[Record], names: Sequence[str], orders: Orders | None = None, factor: Matrix | None = None
+    ) -> Copula:
         """Fit columns of numbers and categories.
 
         Args:
             rows: typed; at least 2.
-            schema: their columns.
             names: the columns to fit, none of free text.
+            orders: places of categories, as they are in a larger table; else as they are in these rows.
             factor: correlations from elsewhere, where these rows are too few.
         """
-        scores, margins, main = [], [], _main(rows, names)
+        scores, margins, known = [], [], orders or ordered(rows, names)
         for name in names:
             cells = [row.get(name) for row in rows]
-            rank = _ranks(cells, main)
+            rank = known.get(name) or {cell: float("-inf") if cell is None else float(cell) for cell in set(cells)}
             margins.append(Margin(tuple(sorted(cells, key=lambda cell: rank[cell]))))
             scores.append(_scores([rank[cell] for cell in cells]))
         return cls(tuple(names), tuple(margins), _factor(np.array(scores)) if factor is None else factor)
@@ -96,7 +98,8 @@ class Classes:
         self._rows = rows
         self._schema = schema
         self._names = names
-        self._whole = Copula.fit(rows, schema, names)
+        self._orders = ordered(rows, names)
+        self._whole = Copula.fit(rows, names, self._orders)
         self._fitted: dict[tuple[tuple[str, Cell], ...], Copula] = {}
 
     def of(self, given: Mapping[str, Cell]) -> Copula:
@@ -105,20 +108,27 @@ class Classes:
         if key not in self._fitted:
             rows = [row for row in self._rows if all(row.get(name) == value for name, value in given.items())]
             factor = None if len(rows) >= _LEAST_ROWS else self._whole.factor
-            self._fitted[key] = Copula.fit(rows, self._schema, self._names, factor) if len(rows) > 1 else self._whole
+            self._fitted[key] = Copula.fit(rows, self._names, self._orders, factor) if len(rows) > 1 else self._whole
         return self._fitted[key]
 
 
-def _ranks(cells: Sequence[Cell], main: Matrix) -> dict[Cell, float]:
-    """A place for each value: numbers by size, categories by where their rows stand along `main`, empty cells first."""
-    values = set(cells)
-    if all(value is None or isinstance(value, int | float) for value in values):
-        return {value: float("-inf") if value is None else float(value) for value in values}
-    means = {
-        value: float(main[[cell == value for cell in cells]].mean()) for value in values if value is not None
-    }  # fmt: skip
-    in_order = sorted(means, key=lambda value: (means[value], str(value)))
-    return {None: float("-inf")} | {value: float(place) for place, value in enumerate(in_order)}
+Orders = Mapping[str, Mapping[Cell, float]]
+"""Of columns of categories, a place for each value."""
+
+
+def ordered(rows: Sequence[Record], names: Sequence[str]) -> dict[str, dict[Cell, float]]:
+    """Categories by where their rows stand along the main direction of the numbers, empty cells first.
+
+    Made once of the whole sample: a class alone may have another direction.
+    """
+    main, found = _main(rows, names), {}
+    for name in names:
+        cells = [row.get(name) for row in rows]
+        if any(isinstance(cell, str) for cell in cells):
+            means = {value: float(main[[cell == value for cell in cells]].mean()) for value in set(cells) - {None}}
+            in_order = sorted(means, key=lambda value: (means[value], str(value)))
+            found[name] = {None: float("-inf")} | {value: float(place) for place, value in enumerate(in_order)}
+    return found
 
 
 def _main(rows: Sequence[Record], names: Sequence[str]) -> Matrix:

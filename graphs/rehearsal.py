@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.corpus import RunFolder
+from understudy.corpus.table_sample import resolved
 from understudy.corpus.ledger import STATUSES
 from understudy.corpus.rows import example_row
 from understudy.corpus.scratch import Database
@@ -89,6 +90,7 @@ async def _rehearse(recipe: Recipe, reuse: Sequence[Path]) -> Rehearsal:
 
 
 async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder]) -> Rehearsal:
+    recipe = resolved(recipe)
     work = corpus(recipe)
     personas = load_set(recipe.personas.set, recipe.folder) if recipe.personas.set else None
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None

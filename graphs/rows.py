@@ -34,7 +34,9 @@ async def write_row(state: State, runtime: Runtime[Context]) -> Update:
     update: Update = {"path": (agent.name,), "calls": said.calls, "row": record}
     found: tuple[Verdict, ...] = (_fits(wrong),)
     if not wrong:
-        found += (_as_sketched(record, sketch, table), *table.privacy.verdicts(record))
+        found += (_as_sketched(record, sketch, table),)
+    if not wrong and not table.texts:  # else once it is whole: few cells alone are those of many
+        found += table.privacy.verdicts(record)
     if not all(verdict.passed for verdict in found):
         return update | rejected(found)
     return update | {"checked": found} | ({} if table.texts else _drafted(state, update, runtime))
@@ -56,7 +58,7 @@ async def write_free_text(state: State, runtime: Runtime[Context]) -> Update:
         record[name] = said.value
         calls += said.calls
     update: Update = {"row": record, "calls": calls}
-    found = (*state["checked"][:2], *table.privacy.verdicts(record))
+    found = (*state["checked"], *table.privacy.verdicts(record))
     if not all(verdict.passed for verdict in found):
         return update | rejected(found)
     return update | {"checked": found} | _drafted(state, update, runtime)
@@ -84,9 +86,10 @@ def _fits(wrong: list[Wrong]) -> Verdict:
 def _as_sketched(record: Record, sketch: dict[str, Any], table: Table) -> Verdict:
     """Whether the targets are as they were asked for, or quotas would mean nothing; of the rest, how much is."""
     off = outside(record, sketch)
-    aimed = outside(record, {name: want for name, want in sketch.items() if name in table.targets})
+    aimed = [name for name in off if name in table.targets]
     score = 1 - len(off) / len(sketch) if sketch else 1.0
-    return Verdict("rule/sketch", not aimed, round(score, 4), "; ".join(aimed or off) or None)
+    # The ends of what was wanted may be a real row's own values: they are not told.
+    return Verdict("rule/sketch", not aimed, round(score, 4), f"not as sketched: {', '.join(off)}" if off else None)
 
 
 def conversation(record: Record, asking: Questions, agent: Agent) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -75,6 +75,11 @@ class Table(Questions):
         rows, schema = block_of(recipe)
         return cls(rows, schema, read_sample(recipe), recipe.seed)
 
+    @property
+    def version(self) -> tuple[str, ...]:
+        """Of the rows that are shown, held out and planted: with others, it is another run."""
+        return (address(self.sample.rows, self.sample.holdout, self.sample.canaries),)
+
     @cached_property
     def names(self) -> list[str]:
         """The columns of a line."""
@@ -124,11 +129,17 @@ class Table(Questions):
         real = (*self.sample.rows, *self.sample.holdout)
         return {name: dict(self.rows.base_rate.get(name) or shares(real, name)) for name in self.rows.quotas}
 
-    def figures(self, rows: Sequence[Record]) -> dict[str, Any]:
-        """How private, true and useful accepted rows are, at the shares of the sample; see `table_figures`."""
+    def figures(self, rows: Sequence[Record], refused: Mapping[str, int]) -> dict[str, Any]:
+        """How private, true and useful accepted rows are; see `table_figures`.
+
+        Args:
+            rows: all that were accepted; likeness is measured at the shares of the sample.
+            refused: drafts that no longer count, by the check of privacy that refused them.
+        """
         own = {name: shares(self.sample.rows, name) for name in self.rows.quotas}
         told = table_figures(
-            drawn(rows, own, self.seed) if own else rows, self.sample.rows, self.sample.holdout, self.schema,
-            self.rows.privacy, self.rows.trend, self.sample.canaries, self.privacy, self.seed,
+            rows, self.sample.rows, self.sample.holdout, self.schema, self.rows.privacy, self.rows.trend,
+            self.sample.canaries, self.privacy, self.seed, drawn(rows, own, self.seed) if own else None,
         )  # fmt: skip
+        told["privacy"]["refused"] = dict(refused)
         return told | {"base_rate": self.base_rate, "written": len(rows)}

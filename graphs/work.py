@@ -51,7 +51,7 @@ class Work:
 def corpus(recipe: Recipe) -> Work:
     """Examples of instructions with their answers; of a resolved recipe for rows, rows."""
     table = Table.of(recipe) if recipe.rows is not None else None
-    return Work(build_graph, catalog_of(recipe), ("instruct", "answer"), compared, _finish(table), table=table)
+    return Work(build_graph, catalog_of(recipe), ("instruct", "answer"), compared, _finish(table), version=table.version if table else (), table=table)
 
 
 def _finish(table: Table | None) -> Callable[[RunFolder, Accounting, str, dict[str, float], dict[str, Any]], None]:
@@ -63,7 +63,13 @@ def _finish(table: Table | None) -> Callable[[RunFolder, Accounting, str, dict[s
         folder: RunFolder, books: Accounting, sms: str, measures: dict[str, float], told: dict[str, Any]
     ) -> None:
         rows = [json.loads(row["row"]) for row in folder.rows("accepted", columns=["row"])]
-        card.write(folder, books, sms, measures, told | {"table": table.figures(rows) if rows else None})
+        refused = {
+            reason.removeprefix("rejected: "): count
+            for reason, count in books.reasons.items()
+            if reason.startswith("rejected: privacy/")
+        }
+        figures = table.figures(rows, refused) if rows else None
+        card.write(folder, books, sms, measures, told | {"table": figures})
 
     return write
 

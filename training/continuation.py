@@ -19,7 +19,7 @@ from understudy.agents import Agent, load_catalog
 from understudy.columns import Cell
 from understudy.corpus import table_schema
 from understudy.corpus.readers import TABLES, table_rows
-from understudy.corpus.table_schema import eighth, infer, line, order, told, typed
+from understudy.corpus.table_schema import checked, eighth, infer, line, order, told, typed
 from understudy.corpus.tables import Row
 from understudy.errors import UserError
 from understudy.models.frozen import file_digest
@@ -144,7 +144,7 @@ def continuations(one: DataSet, shown: int, new: int, draws: int, seed: int) -> 
             expected=f"at least {shown + new}: {shown} to show and {new} to write",
             remedy="leave it out, or show and ask for fewer rows",
         )  # fmt: skip
-    inferred = infer(one.rows)
+    inferred = checked(infer(one.rows), str(one.path))
     rows = [typed(row, inferred, str(one.path)) for row in one.rows]
     if not order(inferred):
         raise UserError(f"data set `{one.name}` holds free text alone", where=str(one.path), remedy="leave it out")

@@ -156,9 +156,7 @@ def test_a_form_holds_to_what_is_wanted() -> None:
     pattern = form(schema, {"sick": "yes", "age": (40.0, 44.0)})
     assert re.fullmatch(pattern, "yes | 41 | m | 0 | 1.00")
     assert not re.fullmatch(pattern, "no | 41 | m | 0 | 1.00") and not re.fullmatch(pattern, "yes | 45 | m | 0 | 1.00")
-    assert outside({"sick": "no", "age": 45}, {"sick": "yes", "age": (40.0, 44.0)}) == [
-        "sick is no, wanted yes", "age is 45, wanted 40 to 44",
-    ]  # fmt: skip
+    assert outside({"sick": "no", "age": 45}, {"sick": "yes", "age": (40.0, 44.0)}) == ["sick", "age"]
 
 
 def test_columns_say_what_they_cannot_be() -> None:
@@ -166,3 +164,10 @@ def test_columns_say_what_they_cannot_be() -> None:
         Column(type="integer", categories=("a",))
     with pytest.raises(ValueError, match="only a `number`"):
         Column(type="integer", decimals=2)
+
+
+def test_keys_of_rows_are_left_alone_also_where_they_are_numbers_and_a_leading_zero_is_no_number() -> None:
+    rows = [{"patient_id": str(n), "ssn": str(100007919 + 13 * n), "zip": f"0{1000 + n % 5}", "n": str(n)} for n in range(60)]
+    schema = infer(rows)
+    assert schema["patient_id"].role == schema["ssn"].role == "ignored" and schema["n"].role == "input"
+    assert schema["zip"].type == "category" and schema["zip"].categories[0] == "01000"

@@ -18,7 +18,7 @@ from understudy.corpus.export import export
 from understudy.corpus.hub import check_private, chosen
 from understudy.corpus.table_sample import block_of, read_sample, resolved
 from understudy.corpus.table_schema import infer, line, read_line, typed
-from understudy.errors import PromptError, RecipeError, SchemaError, SeedError, UserError
+from understudy.errors import PromptError, RecipeError, RunFolderError, SchemaError, SeedError, UserError
 from understudy.graphs import Outcome, generate
 from understudy.graphs.copula import Classes, Copula
 from understudy.graphs.table import Table
@@ -135,7 +135,7 @@ def test_planted_defects_are_dropped_by_name_and_nothing_else_is(tmp_path: Path)
     # What an SM would say: the cells, then the note; a defect of the cells never comes to its note.
     plan: list[tuple[str, list[str], str]] = []
     plan += [("accepted", [line(row, schema), f"an answer of its own, number {n} of all"], "") for n, row in enumerate(good)]
-    plan += [("rejected", [line(row, schema)], "privacy/exact-copy") for row in copied]
+    plan += [("rejected", [line(row, schema), str(row["note"])], "privacy/exact-copy") for row in copied]
     plan += [("rejected", [line(row, schema), str(row["note"])], "privacy/near-copy") for row in near]
     for cells in ("2 | 130 | 70.0 | f | no", "50 | 400 | 70.0 | f | no", "50 | 130 | 999.0 | f | no", "900 | 130 | 70.0 | f | no"):
         plan.append(("rejected", [cells], "rule/range"))
@@ -286,7 +286,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
 def test_a_copula_keeps_margins_and_what_goes_together() -> None:
     rows: list[Record] = [{name: row[name] for name in ("age", "pressure", "sex", "ill")} for row in people(600)]
     schema = infer([dict(row) for row in rows], ["ill"])
-    drawn = [Copula.fit(rows, schema, list(schema)).record(Random(n)) for n in range(1500)]
+    drawn = [Copula.fit(rows, list(schema)).record(Random(n)) for n in range(1500)]
 
     def numbers(of: list[Record], name: str) -> list[float]:
         return [float(row[name]) for row in of]  # type: ignore[arg-type]
@@ -307,10 +307,10 @@ def test_a_copula_keeps_margins_and_what_goes_together() -> None:
 def test_a_copula_of_columns_that_never_vary_or_are_empty_draws_them_as_they_are() -> None:
     rows: list[Record] = [{"a": 1, "b": None if n % 2 else n, "c": "x"} for n in range(30)]
     schema = infer([dict(row) for row in rows])
-    drawn = [Copula.fit(rows, schema, ["a", "b", "c"]).record(Random(n)) for n in range(300)]
+    drawn = [Copula.fit(rows, ["a", "b", "c"]).record(Random(n)) for n in range(300)]
     assert {row["a"] for row in drawn} == {1} and {row["c"] for row in drawn} == {"x"}
     assert 100 < sum(row["b"] is None for row in drawn) < 200
-    rough = Copula.fit(rows, schema, ["a", "b", "c"]).rough(Random(1), ["a", "b", "c"], schema)
+    rough = Copula.fit(rows, ["a", "b", "c"]).rough(Random(1), ["a", "b", "c"], schema)
     assert schema["a"].type == "category" and rough["a"] == "1" and (rough["b"] is None or isinstance(rough["b"], tuple)) and rough["c"] == "x"
 
 
@@ -396,6 +396,54 @@ def test_rows_are_exported_with_the_weights_of_their_true_shares(tmp_path: Path)
     assert share == pytest.approx(real.count("yes") / 300, abs=1e-4)
     told = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert isinstance(told[0]["age"], int) and told[0]["_example"] in ids
+
+
+def test_a_class_of_few_rows_keeps_the_direction_of_the_whole() -> None:
+    rng = np.random.default_rng(4)
+    rows: list[Record] = []
+    for n in range(190):  # 160 of one class, 30 of another
+        x = float(rng.standard_normal())
+        wide = x + 0.3 * rng.standard_normal()
+        rows.append({"t": "a" if n < 160 else "b", "x": round(x, 3), "y": round(-x, 3), "c": "hi" if wide > 0 else "lo"})
+    for seed in range(5):
+        drawn = [Classes(rows, {}, ["t", "x", "y", "c"]).of({"t": "b"}).record(Random(f"{seed}:{n}")) for n in range(200)]
+        means = [np.mean([float(row["x"]) for row in drawn if row["c"] == value]) for value in ("hi", "lo")]  # type: ignore[arg-type]
+        assert means[0] - means[1] > 0.7
+
+
+def test_a_hold_out_that_stands_in_the_sample_is_refused_and_single_twins_are_left_out(tmp_path: Path) -> None:
+    path = project(tmp_path, RECIPE.replace("holdout: 0.3", "holdout: held.csv"))
+    text = (tmp_path / "people.csv").read_text().splitlines()
+    (tmp_path / "held.csv").write_text("\n".join(text[:61]) + "\n")
+    with pytest.raises(SeedError, match="60 of 60 held-out rows stand in the sample"):
+        run(path)
+    (tmp_path / "people.csv").write_text("\n".join([text[0], *text[41:]]) + "\n")
+    assert len(read_sample(loaded(path)).holdout) == 40
+
+
+def test_rows_that_came_or_went_make_it_another_run(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    run(path, None, "accept=5")
+    text = (tmp_path / "people.csv").read_text().splitlines()
+    (tmp_path / "people.csv").write_text("\n".join(text[:-3]) + "\n")
+    with pytest.raises(RunFolderError, match="another recipe"):
+        run(path)
+
+
+def test_a_run_that_was_killed_before_it_was_measured_is_not_handed_on(tmp_path: Path) -> None:
+    corpus, _ = run(project(tmp_path))
+    check_private(corpus)
+    run(tmp_path / "recipe.yaml", None, "accept=60")
+    told = (corpus / "report.json").read_text()
+    report = json.loads(told)
+    (corpus / "report.json").write_text(json.dumps(report | {"digest": "of fewer rows"}))
+    with pytest.raises(UserError, match="was not measured"):
+        check_private(corpus)
+    for name in ("report.json", "recipe.json"):
+        (corpus / name).unlink()
+    with pytest.raises(UserError, match="was not measured"):
+        check_private(corpus)
+    assert {file.relative_to(corpus).parts[0] for file in chosen(corpus, "dataset")} == {"data", "README.md"}
 
 
 def test_what_real_rows_stand_in_stays_here_and_rows_whose_privacy_did_not_pass_as_well(tmp_path: Path) -> None:
