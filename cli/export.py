@@ -20,7 +20,10 @@ _BESIDE = {
 def export(
     corpus: Corpus,
     file: Annotated[
-        Path, typer.Argument(help="The file to write: .jsonl or .parquet for most forms; .csv for rows; .json for reviewers.")
+        Path,
+        typer.Argument(
+            help="The file to write: .jsonl or .parquet for most forms; .csv for rows; .json for reviewers."
+        ),
     ],
     form: Annotated[
         str,

@@ -44,8 +44,8 @@ Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False, "needs": None, "situation": None, "inverts": False, "row": False, "turns": 1, "next_turn": None,
-    "labels": False,
+    "without_seed": False, "needs": None, "situation": None, "inverts": False, "row": False, "turns": 1,
+    "next_turn": None, "labels": False,
 }  # fmt: skip
 
 # What the templates of agents that write rows may use instead.
@@ -138,7 +138,7 @@ class Prompt(BaseModel):
     """Instruct agents: whether the reply is a record like those of the seed, and a second template asks for the text
     that it stands in. They work only in recipes that name them, with a section `inverted`."""
     row: bool = False
-    """Instruct agents: whether the reply is a row like those of the seed, as cells in a line, and a second template asks
+    """Instruct agents: whether the reply is a row like those of the seed, as cells in a line; a second template asks
     for its free text. They work only in recipes with a section `rows`."""
     labels: bool = False
     """Instruct agents: whether the reply is a text that has a given label, which is then the answer. They work only in

@@ -89,7 +89,7 @@ def _private(table: dict[str, Any] | None) -> list[str]:
     return [
         "## Privacy",
         f"Compared with {table['privacy']['basis']}: {words[table['privacy']['passed']]}. Likeness to the real rows: "
-        f"{words[table['fidelity']['passed']]}. This is a measurement, and no proof; it is no differential privacy. The "
+        f"{words[table['fidelity']['passed']]}. This is a measurement, no proof, and no differential privacy. The "
         "folder of the run holds real rows in `seeds/` and `traces/`, and near-copies in `rejected/`.",
         _table(["check", "value", "", "what it means"], shown),
     ]

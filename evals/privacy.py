@@ -6,8 +6,9 @@ is "no more than real rows that were never shown, but for chance", with one erro
 - counts of rows (hit rate, quasi-identifiers, near-copies): of n held-out rows k are so; at most as many of m synthetic
   ones as the beta-binomial distribution with k and n - k (Jeffreys' prior) reaches in 99 of 100 cases. For the hit
   rate, k counts the rows within the distance that 5 % of them stay within, which are more where distances tie.
-- attack: the AUC of "nearer to a synthetic row, so a member", or of "farther", whichever is better, may be 0.53 + 2.33 sqrt((n + m + 1) / (12 n m)), the
-  standard error of Mann and Whitney's statistic where there is nothing to know, n being members and m others. A model
+- attack: the AUC of "nearer to a synthetic row, so a member", or of "farther", whichever is better, may be
+  0.53 + 2.33 sqrt((n + m + 1) / (12 n m)), the standard error of Mann and Whitney's
+  statistic where there is nothing to know, n being members and m others. A model
   that is fitted to the sample and copies nothing is a little above 0.5, which the 0.03 are for.
 - medians: 2.33 standard errors by bootstrap; besides, the distance to the closest record may be a tenth smaller, and
   the ratio of first to second distance a twentieth.
@@ -54,7 +55,7 @@ _RATIO_SLACK = 0.95
 # Near-copies are looked for among so many rows that about so many cells are compared.
 _CELLS, _FEWEST_LOOKED_AT = 200_000_000, 500
 _ROUNDS = 200
-_IDLE = 0.8
+_IDLE = 0.95
 """A limit of this or more lets everything pass."""
 _BINS = 24
 _CURVE = 60
@@ -308,19 +309,17 @@ def _identified(
         f"have one that {fifth:,} or more have."
     )
     asked = limits.k > 1
-    smallest = Finding(
-        "k-anonymity", float(sizes.min()), limits.k if asked else None, bool(sizes.min() >= limits.k) if asked else None,
-        told,
-    )  # fmt: skip
+    limit, passed = (limits.k, bool(sizes.min() >= limits.k)) if asked else (None, None)
+    smallest = Finding("k-anonymity", float(sizes.min()), limit, passed, told)
     alone = sum(count for key, count in written.items() if real[key] == 1)
     told = f"{alone:,} of {len(synthetic):,} rows have the combination of exactly one row of the sample"
     if not holdout:
         return [smallest, Finding("singled-out", alone / len(synthetic), None, None, f"{told}; held to nothing.")]
     chance = sum(count for key, count in fresh.items() if real[key] == 1)
-    limit = chance_limit(len(synthetic), chance, len(holdout)) / len(synthetic)
+    most = chance_limit(len(synthetic), chance, len(holdout)) / len(synthetic)
     share = alone / len(synthetic)
     told += f"; so have {chance:,} of {len(holdout):,} held-out rows."
-    return [smallest, Finding("singled-out", share, limit, share <= limit, told)]
+    return [smallest, Finding("singled-out", share, most, share <= most, told)]
 
 
 def _combination(record: Record, names: Sequence[str]) -> tuple[object, ...]:

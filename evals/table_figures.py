@@ -38,7 +38,7 @@ def table_figures(
         canaries: made-up rows that were planted in the sample.
         rows: the verifiers of one row, if they are built already.
         seed: of all that is drawn.
-        alike: those of the synthetic rows that have the shares of the sample, where it was written by other ones: what is
+        alike: those of the synthetic rows that have the shares of the sample, where others were written: they are
             compared with the real rows. Privacy is measured of all.
     """
     rows = rows or RowPrivacy.of(sample, holdout, schema, limits, canaries)

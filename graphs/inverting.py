@@ -33,7 +33,9 @@ async def write_text(state: State, runtime: Runtime[Context]) -> Update:
     """Write the text around the record's values; the record is then the answer to whoever is shown the text."""
     agent, drawn, record = state["asked_by"], _sketch(state, runtime.context), state["record"]
     line = records.line(record)
-    said = await ask(_shown(state, drawn), runtime, agent, next_turn=True, record=line, form=text_form(record, drawn.words))
+    said = await ask(
+        _shown(state, drawn), runtime, agent, next_turn=True, record=line, form=text_form(record, drawn.words)
+    )
     persona = state.get("persona")
     asked = agent.prompt.asked(
         kind=state["seed"].kind, persona=persona.text if persona else "", text=said.value, given=drawn.given

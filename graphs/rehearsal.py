@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from understudy.corpus import RunFolder
-from understudy.corpus.table_sample import resolved
 from understudy.corpus.ledger import STATUSES
 from understudy.corpus.rows import example_row
 from understudy.corpus.scratch import Database
+from understudy.corpus.table_sample import resolved
 from understudy.dedup import Gate, PairIndex
 from understudy.errors import RunFolderError
 from understudy.graphs.alike import Alike

@@ -51,7 +51,15 @@ class Work:
 def corpus(recipe: Recipe) -> Work:
     """Examples of instructions with their answers; of a resolved recipe for rows, rows."""
     table = Table.of(recipe) if recipe.rows is not None else None
-    return Work(build_graph, catalog_of(recipe), ("instruct", "answer"), compared, _finish(table), version=table.version if table else (), table=table)
+    return Work(
+        build_graph,
+        catalog_of(recipe),
+        ("instruct", "answer"),
+        compared,
+        _finish(table),
+        version=table.version if table else (),
+        table=table,
+    )
 
 
 def _finish(table: Table | None) -> Callable[[RunFolder, Accounting, str, dict[str, float], dict[str, Any]], None]:
@@ -59,9 +67,7 @@ def _finish(table: Table | None) -> Callable[[RunFolder, Accounting, str, dict[s
     if table is None:
         return card.write
 
-    def write(
-        folder: RunFolder, books: Accounting, sms: str, measures: dict[str, float], told: dict[str, Any]
-    ) -> None:
+    def write(folder: RunFolder, books: Accounting, sms: str, measures: dict[str, float], told: dict[str, Any]) -> None:
         rows = [json.loads(row["row"]) for row in folder.rows("accepted", columns=["row"])]
         refused = {
             reason.removeprefix("rejected: "): count

@@ -167,7 +167,10 @@ def test_columns_say_what_they_cannot_be() -> None:
 
 
 def test_keys_of_rows_are_left_alone_also_where_they_are_numbers_and_a_leading_zero_is_no_number() -> None:
-    rows = [{"patient_id": str(n), "ssn": str(100007919 + 13 * n), "zip": f"0{1000 + n % 5}", "n": str(n)} for n in range(60)]
+    rows = [
+        {"patient_id": str(n), "ssn": str(100007919 + 13 * n), "zip": f"0{1000 + n % 5}", "n": str(n)}
+        for n in range(60)
+    ]
     schema = infer(rows)
     assert schema["patient_id"].role == schema["ssn"].role == "ignored" and schema["n"].role == "input"
     assert schema["zip"].type == "category" and schema["zip"].categories[0] == "01000"

@@ -32,7 +32,11 @@ def listed(rows: list[dict[str, str]], learned: float = 0.5, true: float = 0.02,
     return suspects(rows, asked, Knowing(), ["no", "yes"], "yes", learned=learned, true=true, top=top)  # type: ignore[arg-type]
 
 
-ROWS = [{"flow": "0", "age": "1", "size": "1"}, {"flow": "2", "age": "1", "size": "1"}, {"flow": "1", "age": "0", "size": "0"}]
+ROWS = [
+    {"flow": "0", "age": "1", "size": "1"},
+    {"flow": "2", "age": "1", "size": "1"},
+    {"flow": "1", "age": "0", "size": "0"},
+]
 
 
 def test_the_most_suspicious_stand_first_with_the_fields_that_speak_for_it() -> None:

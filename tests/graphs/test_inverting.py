@@ -128,7 +128,9 @@ def test_a_sketch_keeps_fields_and_order_of_a_row_and_its_form_matches_that_row(
 def test_the_form_of_a_text_wants_every_value_in_order_with_words_of_the_seeds_texts_around() -> None:
     import regex
 
-    words = Stretches.of([("New Tazo Iced Green Tea, 12 Bags (box)", {"brand": "Tazo", "kind": "Green Tea", "size": "12 Bags"})])
+    words = Stretches.of(
+        [("New Tazo Iced Green Tea, 12 Bags (box)", {"brand": "Tazo", "kind": "Green Tea", "size": "12 Bags"})]
+    )
     assert words.before == ("", "New ") and " Iced " in words.between and " (box)" in words.after
     form = text_form({"brand": "A+B", "size": "12 oz. (each)"}, words)
     assert regex.fullmatch(form, "A+B, 12 oz. (each)")

@@ -134,10 +134,17 @@ def test_planted_defects_are_dropped_by_name_and_nothing_else_is(tmp_path: Path)
             for record, other in zip(near, good[::-1], strict=False)]  # fmt: skip
     # What an SM would say: the cells, then the note; a defect of the cells never comes to its note.
     plan: list[tuple[str, list[str], str]] = []
-    plan += [("accepted", [line(row, schema), f"an answer of its own, number {n} of all"], "") for n, row in enumerate(good)]
+    plan += [
+        ("accepted", [line(row, schema), f"an answer of its own, number {n} of all"], "") for n, row in enumerate(good)
+    ]
     plan += [("rejected", [line(row, schema), str(row["note"])], "privacy/exact-copy") for row in copied]
     plan += [("rejected", [line(row, schema), str(row["note"])], "privacy/near-copy") for row in near]
-    for cells in ("2 | 130 | 70.0 | f | no", "50 | 400 | 70.0 | f | no", "50 | 130 | 999.0 | f | no", "900 | 130 | 70.0 | f | no"):
+    for cells in (
+        "2 | 130 | 70.0 | f | no",
+        "50 | 400 | 70.0 | f | no",
+        "50 | 130 | 999.0 | f | no",
+        "900 | 130 | 70.0 | f | no",
+    ):
         plan.append(("rejected", [cells], "rule/range"))
     plan += [("failed", ["no cells at all", "once more none"], "parse: instruct/more-rows")] * 3
     Random(4).shuffle(plan)
@@ -211,10 +218,14 @@ def test_free_text_is_written_as_a_persona_would_and_checked(tmp_path: Path) -> 
     def speaks(messages: Messages) -> str:
         asked = messages[0]["content"]
         if "Write note" not in asked:
-            return line(good[int(asked.count("1")) % len(good)] | {"ill": "yes" if "Wanted: ill yes" in asked else "no"}, schema)
+            return line(
+                good[int(asked.count("1")) % len(good)] | {"ill": "yes" if "Wanted: ill yes" in asked else "no"}, schema
+            )
         assert "It is about this person: " in asked and "- said " in asked
         shown = asked.partition("- ")[2].splitlines()[0]
-        return shown if "ill yes" in asked or "| yes |" in asked else f"they spoke of {len(asked)} other things that day"
+        return (
+            shown if "ill yes" in asked or "| yes |" in asked else f"they spoke of {len(asked)} other things that day"
+        )
 
     good, (_, schema) = fresh(loaded(path), 80), block_of(loaded(path))
     corpus, outcome = run(path, speaks, "accept=10", "dedup.minhash=null")
@@ -254,7 +265,9 @@ def test_what_makes_no_sense_is_told_before_a_call(
 def test_a_cell_that_does_not_fit_the_schema_is_told_with_file_and_line(tmp_path: Path) -> None:
     rows = people(80)
     path = project(tmp_path, rows=rows)
-    (tmp_path / "s.yaml").write_text("columns:\n  age: {type: integer, low: 0, high: 120}\n  ill: {type: category, categories: ['yes', 'no'], role: target}\n")
+    (tmp_path / "s.yaml").write_text(
+        "columns:\n  age: {type: integer, low: 0, high: 120}\n  ill: {type: category, categories: ['yes', 'no'], role: target}\n"
+    )
     text = (tmp_path / "people.csv").read_text().splitlines()
     text[6] = text[6].replace(text[6].split(",")[0], "old", 1)
     (tmp_path / "people.csv").write_text("\n".join(text) + "\n")
@@ -311,7 +324,12 @@ def test_a_copula_of_columns_that_never_vary_or_are_empty_draws_them_as_they_are
     assert {row["a"] for row in drawn} == {1} and {row["c"] for row in drawn} == {"x"}
     assert 100 < sum(row["b"] is None for row in drawn) < 200
     rough = Copula.fit(rows, ["a", "b", "c"]).rough(Random(1), ["a", "b", "c"], schema)
-    assert schema["a"].type == "category" and rough["a"] == "1" and (rough["b"] is None or isinstance(rough["b"], tuple)) and rough["c"] == "x"
+    assert (
+        schema["a"].type == "category"
+        and rough["a"] == "1"
+        and (rough["b"] is None or isinstance(rough["b"], tuple))
+        and rough["c"] == "x"
+    )
 
 
 def scripted(how: str, recipe: Recipe, seed: int = 1) -> Any:
@@ -404,9 +422,13 @@ def test_a_class_of_few_rows_keeps_the_direction_of_the_whole() -> None:
     for n in range(190):  # 160 of one class, 30 of another
         x = float(rng.standard_normal())
         wide = x + 0.3 * rng.standard_normal()
-        rows.append({"t": "a" if n < 160 else "b", "x": round(x, 3), "y": round(-x, 3), "c": "hi" if wide > 0 else "lo"})
+        rows.append(
+            {"t": "a" if n < 160 else "b", "x": round(x, 3), "y": round(-x, 3), "c": "hi" if wide > 0 else "lo"}
+        )
     for seed in range(5):
-        drawn = [Classes(rows, {}, ["t", "x", "y", "c"]).of({"t": "b"}).record(Random(f"{seed}:{n}")) for n in range(200)]
+        drawn = [
+            Classes(rows, {}, ["t", "x", "y", "c"]).of({"t": "b"}).record(Random(f"{seed}:{n}")) for n in range(200)
+        ]
         means = [np.mean([float(row["x"]) for row in drawn if row["c"] == value]) for value in ("hi", "lo")]  # type: ignore[arg-type]
         assert means[0] - means[1] > 0.7
 

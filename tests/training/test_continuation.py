@@ -69,7 +69,9 @@ def test_the_request_is_a_runs_with_a_sketch_of_the_row(tmp_path: Path) -> None:
     asked, answered = talk["messages"][0]["content"], talk["messages"][1]["content"]
     material, task = asked.split("\n\n")
     head, *rows = material.splitlines()[1:]
-    assert material.startswith("garden plants:\n") and sorted(head.split(" | ")) == ["height", "kind"] and len(rows) == 8
+    assert (
+        material.startswith("garden plants:\n") and sorted(head.split(" | ")) == ["height", "kind"] and len(rows) == 8
+    )
     assert task.startswith("Wanted: ") and task.endswith("Copy none.")
     first = head.split(" | ")[0]
     wanted = re.search(rf"Wanted: .*\b{first} (\d+ to \d+|[ab])", task)

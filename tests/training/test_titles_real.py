@@ -16,7 +16,11 @@ BRANDS = """Alder Birk Corvan Delmo Erlin Fontz Gravo Helmur Ivorel Jantar Kestr
 Rundel Selvo Tarnow Ulver Vantel Wexham Yorvik Zemble""".split()  # noqa: SIM905
 KINDS = "lamp,kettle,rake,backpack,pan,notebook,blanket,mug,tent,whisk,scarf,clock".split(",")  # noqa: SIM905
 COLOURS = "red,blue,green,black,white,yellow,grey,brown".split(",")  # noqa: SIM905
-FORMS = ("{brand} {kind}, {colour}, {size}", "{brand} {colour} {kind} ({size})", "{kind} by {brand} - {size} - {colour}")
+FORMS = (
+    "{brand} {kind}, {colour}, {size}",
+    "{brand} {colour} {kind} ({size})",
+    "{kind} by {brand} - {size} - {colour}",
+)
 
 
 def titles(count: int) -> list[tuple[str, dict[str, str]]]:
@@ -39,7 +43,8 @@ def asked(title: str) -> list[dict[str, str]]:
 def test_titles_are_read_as_json_after_sixty_steps_and_every_value_stands_in_its_title(tmp_path: Path) -> None:
     made = titles(400)
     lines = [
-        {"messages": [*asked(title), {"role": "assistant", "content": json.dumps(record)}]} for title, record in made[:300]
+        {"messages": [*asked(title), {"role": "assistant", "content": json.dumps(record)}]}
+        for title, record in made[:300]
     ]
     (tmp_path / "titles.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     block = {"data": ["titles.jsonl"], "steps": 60, "batch_size": 5, "learning_rate": 0.001, "max_tokens": 128}
@@ -48,7 +53,10 @@ def test_titles_are_read_as_json_after_sixty_steps_and_every_value_stands_in_its
     )
     trained = train(tmp_path / "recipe.yaml", tmp_path / "vm")
     assert trained.steps == 60 and trained.rows == 300
-    models, prompts = Models(Path(trained.base_path), tmp_path / "vm"), [Prompt(tuple(asked(title))) for title, _ in made[300:]]
+    models, prompts = (
+        Models(Path(trained.base_path), tmp_path / "vm"),
+        [Prompt(tuple(asked(title))) for title, _ in made[300:]],
+    )
     with models.as_base() as model:
         before = [one[0] for one in models.answering(model).answers(prompts, 48)]
     with models.as_vm() as model:
