@@ -61,6 +61,8 @@ def private_rows(folder: Path) -> dict[str, Any] | None:
     Raises:
         RunFolderError: when the report is damaged.
     """
+    if not (folder / "ledger.db").is_file():
+        return None
     nothing: dict[str, Any] = {"passed": None, "findings": []}
     with RunFolder.read(folder) as corpus:  # a run that was killed has written no recipe.json
         if corpus.recipe.rows is None:
