@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from machine import hardware, markdown
 
 from understudy.columns import Record
-from understudy.corpus.table_sample import read_sample, resolved
+from understudy.corpus.table_sample import block_of, read_sample, resolved
 from understudy.recipe_file import load_recipe
 
 Row = dict[str, Any]
@@ -223,7 +223,7 @@ def tables(work: Path) -> None:
 
     rows = [json.loads(line) for line in (work / "rows.jsonl").read_text().splitlines()]
     rows = [{name: row[name] for name in sample.schema if name in row} for row in rows]
-    own = {name: shares(sample.rows, name) for name in recipe.rows.quotas}  # type: ignore[union-attr]
+    own = {name: shares(sample.rows, name) for name in block_of(recipe)[0].quotas}
     write(work / "understudy.csv", drawn(rows, own, 0))
 
 

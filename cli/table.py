@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
     from understudy.columns import Record, Schema
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tables of rows: check a synthetic one.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Tables of rows: schemas, questions to a VM, and a check of synthetic ones.",
+)
 _SHOWN = 3
 # What `understudy export --as rows` adds to the cells.
 _ADDED = frozenset({"_example", "_weight"})
 _AT_LEAST = frozenset({"closest-record", "distance-ratio", "k-anonymity"})
-
-
-@app.callback()
-def _group() -> None:
-    """A group also while it has one verb."""
 
 
 @app.command()
@@ -150,12 +149,7 @@ def _read(
         [typed(row, found, f"{file}:{place}") for place, row in tables[file]] if file else []
         for file in (sample, holdout, canaries)
     ]
-    held = apart(real[1], real[0])
-    if real[1] and len(held) < len(real[1]) / 2:
-        raise SeedError(
-            f"{len(real[1]) - len(held):,} of {len(real[1]):,} held-out rows stand in the sample", where=str(holdout),
-            expected="real rows that whoever made the table has not seen", remedy="give others, or leave --holdout out",
-        )  # fmt: skip
+    held = apart(real[1], real[0], str(holdout))
     return _Tables(found, kept, real[0], held, real[2], unfit)
 
 
@@ -164,6 +158,8 @@ def _bare(cell: Any) -> Any:
     if cell is None or isinstance(cell, bool):
         return cell
     text = str(cell).strip()
+    if text[:1] == "0" and text[1:2].isdigit():  # a postcode is no number
+        return text
     try:
         number = float(text)
     except ValueError:

@@ -92,13 +92,7 @@ def read_sample(recipe: Recipe) -> Sample:
     rows = [typed(row, schema, place) for place, row in read]
     if isinstance(block.holdout, str):
         path = recipe.path(block.holdout)
-        given = read_table(path, schema)
-        held = apart(given, rows)
-        if len(held) < len(given) / 2:
-            raise SeedError(
-                f"{len(given) - len(held):,} of {len(given):,} held-out rows stand in the sample", where=str(path),
-                expected="real rows that nobody is shown", remedy="hold out other rows, or a share: `holdout: 0.3`",
-            )  # fmt: skip
+        held = apart(read_table(path, schema), rows, str(path))
     else:
         # By what a row holds: twins stand on one side.
         ranked = sorted(rows, key=lambda row: address(recipe.seed, "holdout", row))
@@ -116,10 +110,20 @@ def read_sample(recipe: Recipe) -> Sample:
     return Sample(schema, tuple(rows), tuple(held), made, source.license, recipe.path(source.path).name)
 
 
-def apart(held: Sequence[Record], rows: Sequence[Record]) -> list[Record]:
-    """Held-out rows that do not stand in the sample as well."""
+def apart(held: Sequence[Record], rows: Sequence[Record], where: str) -> list[Record]:
+    """Held-out rows that do not stand in the sample as well.
+
+    Raises:
+        SeedError: when more than half of them do, naming `where` they are from.
+    """
     shown = {address(row) for row in rows}
-    return [row for row in held if address(row) not in shown]
+    found = [row for row in held if address(row) not in shown]
+    if len(found) < len(held) / 2:
+        raise SeedError(
+            f"{len(held) - len(found):,} of {len(held):,} held-out rows stand in the sample", where=where,
+            expected="real rows that whoever wrote new ones was not shown", remedy="hold out others, or none",
+        )  # fmt: skip
+    return found
 
 
 def read_table(path: Path, schema: Schema) -> list[Record]:

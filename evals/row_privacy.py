@@ -53,9 +53,8 @@ class RowPrivacy:
     space: TableSpace
     sample: Matrix
     """The sample's `values`."""
-    records: Sequence[Record]
-    keys: dict[tuple[str, ...], dict[Key, int]]
-    """Of some columns, what stands in them and in which row; made when it is first asked for."""
+    keys: dict[Key, int]
+    """The first row in which all of its cells stand."""
     canaries: Matrix
     canary_keys: frozenset[Key]
     canary_texts: frozenset[str]
@@ -85,6 +84,9 @@ class RowPrivacy:
         space = TableSpace.of(sample, schema)
         text = SensitiveText.of(sample, holdout, schema, limits.overlap_words, limits.alike)
         values = space.values(sample)
+        keys: dict[Key, int] = {}
+        for number, known_row in enumerate(sample):
+            keys.setdefault(_key(known_row, names), number)
         whole, trimmed = _thresholds(space, values, space.values(holdout), limits.near)
         basis = (
             f"thresholds from {len(holdout):,} held-out rows" if len(holdout) >= _ENOUGH else
@@ -95,7 +97,7 @@ class RowPrivacy:
         real = [one for one in (*sample, *holdout) if _key(one, names) not in planted] if planted else []
         texts, known = ({folded(cell) for one in rows for cell in text.said(one)} for rows in (canaries, real))
         return cls(
-            names, space, values, sample, {}, space.values(canaries), planted,
+            names, space, values, keys, space.values(canaries), planted,
             frozenset(one for one in texts - known if len(one) >= SHORTEST), whole, trimmed, text, basis,
         )  # fmt: skip
 
@@ -107,16 +109,8 @@ class RowPrivacy:
         return self.canary(record), self.exact(record), self.overlap(record), self.copied(record)
 
     def exact(self, record: Record) -> Verdict:
-        """Whether all cells are those of a row of the sample, without regard to case and white space.
-
-        Of a record that lacks columns, because they are not written yet, it is those that are there.
-        """
-        names = tuple(name for name in self.names if name in record)
-        if names not in self.keys:
-            self.keys[names] = {}
-            for number, known in enumerate(self.records):
-                self.keys[names].setdefault(_key(known, names), number)
-        row = self.keys[names].get(_key(record, names))
+        """Whether all cells are those of a row of the sample, without regard to case and white space."""
+        row = self.keys.get(_key(record, self.names))
         return Verdict(EXACT, row is None, evidence=None if row is None else f"equal to row {row + 1} of the sample")
 
     def copied(self, record: Record) -> Verdict:

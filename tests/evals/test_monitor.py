@@ -1,6 +1,7 @@
 """What a batch is watched for: alarms where something is wrong, and none where it is not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -130,7 +131,7 @@ def test_batches_without_an_accepted_draft_are_counted_all_the_same() -> None:
         ("labels: {yes: 0.5, no: 0.9}", "monitor.labels"),
     ],
 )
-def test_a_senseless_section_is_refused_where_it_stands(tmp_path, line: str, where: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_senseless_section_is_refused_where_it_stands(tmp_path: Path, line: str, where: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(f"name: x\nseeds: [{{path: docs}}]\naccept: 1\nmonitor:\n  {line}\n")
     with pytest.raises(RecipeError) as caught:
