@@ -18,9 +18,17 @@ from understudy.agents.independence import check_independent
 from understudy.agents.replies import REPLIES
 from understudy.errors import PromptError
 from understudy.nouns import FAMILIES, Family, Kind, address
-from understudy.prompt import Judged, Method, Prompt
+from understudy.prompt import First, Judged, Method, Prompt
 from understudy.recipe import Cast, Recipe
 
+# Of what an agent begins with, the section that says with what, and how one looks.
+_SECTIONS: dict[First, tuple[str, str]] = {
+    "record": ("inverted", "{text: title}"),
+    "row": ("rows", "{use_case: …}"),
+    "label": ("labels", "{task: …, text: …, values: …}"),
+    "answer": ("answers", "{kinds: {number: 0.5, name: 0.5}}"),
+}
+_SUCH_AS: dict[First, str] = {"row": "more-rows", "label": "text-for-label", "answer": "question-for-answer"}
 WHOLE_CAST = Cast(refine=get_args(Method))
 """Everybody, also those whom a recipe must name."""
 
@@ -121,63 +129,40 @@ class Catalog:
                     remedy=f"did you mean `{near[0]}`?" if near else "name a family, or family/agent",
                 )
 
-    def check_inverted(self, recipe: Recipe) -> None:
-        """That whoever writes a record before its text knows which column the text is.
+    def check_first(self, recipe: Recipe) -> None:
+        """That whoever begins with something has the section that says with what, and that a section has its agents.
 
         Raises:
             PromptError: naming the agent.
+            RecipeError: when who writes is the model that is to find again what was there first.
         """
         for agent in self.agents["instruct"]:
-            if agent.prompt.inverts and recipe.inverted is None:
-                raise PromptError(
-                    f"{agent.name} needs to know which column holds the text",
-                    where="agents.instruct",
-                    remedy="add a section such as `inverted: {text: title}`",
-                )
-
-    def check_rows(self, recipe: Recipe) -> None:
-        """That a recipe for rows has somebody who writes them, and no other recipe has.
-
-        Raises:
-            PromptError: naming the agent.
-        """
-        for agent in self.agents["instruct"]:
-            if agent.prompt.row != (recipe.rows is not None):
-                raise PromptError(
-                    f"{agent.name} {'writes rows' if agent.prompt.row else 'does not write rows'}",
-                    where="agents.instruct",
-                    remedy="add a section such as `rows: {use_case: …}`" if agent.prompt.row else
-                    "name agents that do, such as `more-rows`, or leave `rows` out",
-                )  # fmt: skip
-
-    def check_labels(self, recipe: Recipe) -> None:
-        """That a recipe for labels has somebody who writes for one and another who says which, and no other recipe has.
-
-        Raises:
-            PromptError: naming the agent.
-            RecipeError: when both are the same model.
-        """
-        for agent in self.agents["instruct"]:
-            if agent.prompt.labels != (recipe.labels is not None):
-                raise PromptError(
-                    f"{agent.name} {'writes' if agent.prompt.labels else 'does not write'} for a label",
-                    where="agents.instruct",
-                    remedy="add a section such as `labels: {task: …, text: …, values: …}`" if agent.prompt.labels else
-                    "name agents that do, such as `text-for-label`, or leave `labels` out",
-                )  # fmt: skip
-        if recipe.labels is not None and recipe.labels.votes and not recipe.labels.same_solver:
-            check_independent(recipe, *self.label_cast)
+            for first, (section, example) in _SECTIONS.items():
+                mine, there = agent.prompt.first == first, getattr(recipe, section) is not None
+                if mine and not there:
+                    raise PromptError(
+                        f"{agent.name} says `first: {first}`", where="agents.instruct",
+                        remedy=f"add a section such as `{section}: {example}`",
+                    )  # fmt: skip
+                if there and not mine and first != "record":  # beside records, others may ask
+                    raise PromptError(
+                        f"{agent.name} does not say `first: {first}`", where="agents.instruct",
+                        remedy=f"name agents that do, such as `{_SUCH_AS[first]}`, or leave `{section}` out",
+                    )  # fmt: skip
+        trip = recipe.round_trip
+        if trip is not None and trip.votes and not trip.same_solver:
+            check_independent(recipe, *self.round_trip_cast)
 
     @property
-    def label_cast(self) -> tuple[list[str], list[str]]:
-        """The names of those who write for a label, and of those who say which label a text has."""
-        writers = [agent.name for agent in self.agents["instruct"] if agent.prompt.labels]
+    def round_trip_cast(self) -> tuple[list[str], list[str]]:
+        """The names of those who write for a target that was drawn first, and of those who are to find it again."""
+        writers = [agent.name for agent in self.agents["instruct"] if agent.prompt.first in {"label", "answer"}]
         return writers, [agent.name for agent in self.solvers]
 
     @property
     def solvers(self) -> tuple[Agent, ...]:
-        """Who says which label a text has; they see no seed, so they take every kind."""
-        return tuple(agent for agent in self.agents["judge"] if agent.prompt.of == "label")
+        """Who is to find again what was there first; those of labels see no seed, so they take every kind."""
+        return tuple(agent for agent in self.agents["judge"] if agent.prompt.of in {"label", "answer"})
 
     @property
     def version(self) -> str:
@@ -207,7 +192,7 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                 if prompt.skill is not None and prompt.skill not in skills:
                     _unknown_skill(prompt.skill, skills, f"{path}: skill")
                 # Who writes rows is no teacher: a small SM was trained for it without a system text.
-                found[family][path.stem] = Agent(prompt, "" if prompt.row else system)
+                found[family][path.stem] = Agent(prompt, "" if prompt.first == "row" else system)
     agents: dict[Family, tuple[Agent, ...]] = {}
     for family in FAMILIES:
         names: tuple[str, ...] | None = getattr(cast, family)
@@ -223,11 +208,7 @@ def load_catalog(cast: Cast | None = None, folder: Path | None = None) -> Catalo
                     expected=f"one of: {', '.join(known)}",
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file {family}/{name}.md",
                 )
-        everybody = [  # but for those who must be named
-            name
-            for name, agent in known.items()
-            if not (agent.prompt.inverts or agent.prompt.row or agent.prompt.labels)
-        ]
+        everybody = [name for name, agent in known.items() if agent.prompt.first is None]
         agents[family] = tuple(known[name] for name in sorted(set(everybody if names is None else names)))
     if cast.skills is not None:
         for skill in cast.skills:
@@ -250,18 +231,18 @@ def catalog_of(recipe: Recipe) -> Catalog:
     """The agents of a recipe's run: without its section `noise` nobody rewords, and nobody is asked about it.
 
     Raises:
-        PromptError: as `load_catalog` and `check_labels`, or for a weight of a noiser who is not there.
-        RecipeError: as `check_labels`.
+        PromptError: as `load_catalog` and `check_first`, or for a weight of a noiser who is not there.
+        RecipeError: as `check_first`.
     """
     folder = recipe.path(recipe.agents.folder) if recipe.agents.folder else None
     catalog, noise = load_catalog(recipe.agents, folder), recipe.noise
-    judges = [one for one in catalog.agents["judge"] if one.prompt.of not in {"same-answer", "label"}]
+    judges = [one for one in catalog.agents["judge"] if one.prompt.of not in {"same-answer", "label", "answer"}]
     noisers = catalog.agents["noise"] if noise else ()
-    if (noise and noise.judge) or recipe.labels:
+    solving = "label" if recipe.labels else "answer" if recipe.answers else None
+    if (noise and noise.judge) or solving:
         everybody = load_catalog(recipe.agents.model_copy(update={"judge": None}), folder).agents["judge"]
-        asked = "label" if recipe.labels else "same-answer"
-        named = [one for one in catalog.agents["judge"] if one.prompt.of == asked == "label"]
-        judges += named or [one for one in everybody if one.prompt.of == asked]
+        named = [one for one in catalog.agents["judge"] if one.prompt.of == solving]
+        judges += named or [one for one in everybody if one.prompt.of == (solving or "same-answer")]
     if noise:
         known = [one.prompt.name for one in noisers]
         for name in noise.weights:
@@ -274,7 +255,7 @@ def catalog_of(recipe: Recipe) -> Catalog:
                     remedy=f"did you mean `{near[0]}`?" if near else f"add a prompt file noise/{name}.md",
                 )
     found = Catalog({**catalog.agents, "judge": tuple(judges), "noise": noisers})
-    found.check_labels(recipe)
+    found.check_first(recipe)
     return found
 
 

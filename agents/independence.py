@@ -1,4 +1,4 @@
-"""Whether who writes a text for a label and who then says which label it has are different models."""
+"""Whether who writes for a target that was drawn first and who then finds it again are different models."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def check_independent(recipe: Recipe, writers: Sequence[str], solvers: Sequence[
     if (found := _shared(recipe, writers, solvers)) is None:
         return
     writer, solver, name = found
+    section = "labels" if recipe.labels else "answers"
     raise RecipeError(
         f"{writer} and {solver} both speak with {name}, which would agree with its own mistakes",
-        where="labels",
-        expected="another SM, or another adapter, for the one that says which label a text has",
+        where=section,
+        expected="another SM, or another adapter, for the one that is to find again what was drawn",
         remedy=f"add one under `sms` and name it: `voices: {{{solver}: {{sm: …}}}}`. With one SM alone, set "
-        "`labels.same_solver: true`; the report then says that the round trip was not independent",
+        f"`{section}.same_solver: true`; the report then says that the round trip was not independent",
     )
 
 

@@ -56,7 +56,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
         "transform": 0.9, "instruct": 1.0, "answer": recipe.candidates + recipe.refine_rounds / 2,
         "refine": 2.0 * recipe.refine_rounds, "noise": _noise_calls(recipe, catalog), "judge": 1.0,
     }  # fmt: skip
-    if recipe.labels is not None or recipe.rows is not None:  # the label or the target is the answer
+    if recipe.round_trip is not None or recipe.rows is not None:  # what was drawn first is the answer
         roles["answer"] = 0.0
     cast = plain_table("family", "agents", "calls a draft", "tokens a draft")
     total_in = total_out = calls = price = 0.0
@@ -67,7 +67,7 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
             for one in catalog.agents[family]  # type: ignore[index]
             if kinds.keys() & set(one.prompt.kinds)
             and one.prompt.skill in {None, *asked}
-            and one.prompt.of in {"example", "label"}  # a few are judges of something else, and seldom asked
+            and one.prompt.of in {"example", "label", "answer"}  # a few are judges of something else, and seldom asked
         ]
         if not agents or not times:
             continue
@@ -77,8 +77,8 @@ def show_plan(recipe: Recipe, out: Path, reuse: list[Path]) -> None:
         voices = [(a, v) for a in agents for v in recipe.voices_of(a.name)]
         reply = 0.6 * mean(voice.max_tokens or agent.prompt.sampling.max_tokens for agent, voice in voices)
         count = per if family != "judge" else sum(one.prompt.of == "example" for one in agents)
-        if family == "judge" and recipe.labels is not None:  # who says labels votes, and is there in such recipes alone
-            count += recipe.labels.votes
+        if family == "judge" and recipe.round_trip is not None:  # who votes is there in such recipes alone
+            count += recipe.round_trip.votes
         calls += count
         price += count * mean(recipe.engines[voice.sm].money(round(prompt), round(reply)) for _, voice in voices)
         total_in, total_out = total_in + count * prompt, total_out + count * reply

@@ -55,7 +55,7 @@ def rank(
     if not 0 < true < 1:
         raise UserError(f"--base-rate {true:g}", expected="a share between 0 and 1, both excluded")
     rows, truth = _rows(data, schema, aim)
-    (agent,) = (one for one in catalog_of(recipe).agents["instruct"] if one.prompt.row)
+    (agent,) = (one for one in catalog_of(recipe).agents["instruct"] if one.prompt.first == "row")
 
     def asked(fields: Any) -> Prompt:
         text = agent.prompt.asked(use_case=block.use_case, fields=fields, question=asking.question())

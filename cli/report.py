@@ -128,12 +128,14 @@ def report(
         screen.print(f"{alarms} in {watched['batches']} batches of {watched['batch']} drafts")
         for one in watched["alarms"][:limit]:
             screen.print(f"  batch {one['batch']}: {visible(one['told'])}", markup=False)
-    if labels := found.told.get("labels"):
-        screen.print(_labels(labels))
-        if not labels["votes"]:
-            screen.print("[yellow]There was no round trip[/]: nobody but its writer said which label a text has.")
-        elif not labels["independent"]:
-            screen.print("[yellow]The round trip was not independent[/]: one model wrote texts and said their labels.")
+    for of, of_what in (("labels", "which label a text has"), ("answers", "what the answer to a question is")):
+        if (drawn := found.told.get(of)) is None:
+            continue
+        screen.print(_drawn_first(drawn, "label" if of == "labels" else "kind of answer"))
+        if not drawn["votes"]:
+            screen.print(f"[yellow]There was no round trip[/]: nobody but its writer said {of_what}.")
+        elif not drawn["independent"]:
+            screen.print(f"[yellow]The round trip was not independent[/]: one model wrote, and said {of_what}.")
     if accepted := books.drafts["accepted"]:
         money = f", {books.cost / accepted:.6f} in money" if books.cost else ""
         screen.print(f"{books.tokens / accepted:,.0f} SM tokens per accepted example{money}")
@@ -151,9 +153,9 @@ def report(
         screen.print(f"The report is in {html}", markup=False)
 
 
-def _labels(told: dict[str, Any]) -> Table:
-    """What became of the drafts for each label."""
-    shown = plain_table("label", "wanted", "drafts", "accepted", "named it", "found again", "surplus")
+def _drawn_first(told: dict[str, Any], of: str) -> Table:
+    """What became of the drafts for each label, or kind of answer."""
+    shown = plain_table(of, "wanted", "drafts", "accepted", "named it", "found again", "surplus")
     for one in told["values"]:
         shares = (one["share_before"], one["share_after"])
         before, after = ("" if share is None else f" ({share:.0%})" for share in shares)

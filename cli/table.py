@@ -146,7 +146,7 @@ def _read(
             f"none of {len(unfit):,} rows fits the schema", where=str(synthetic), expected=f"unlike {unfit[0]}"
         )
     real = [
-        [typed(row, found, f"{file}:{place}") for place, row in tables[file]] if file else []
+        [typed(row, found, f"{file}:{place}", unseen=file != sample) for place, row in tables[file]] if file else []
         for file in (sample, holdout, canaries)
     ]
     held = apart(real[1], real[0], str(holdout))

@@ -90,7 +90,7 @@ def questions(
     recipe = _recipe(corpus)
     block, schema = block_of(recipe)
     asking = Questions(block, schema)
-    (agent,) = (one for one in catalog_of(recipe).agents["instruct"] if one.prompt.row)
+    (agent,) = (one for one in catalog_of(recipe).agents["instruct"] if one.prompt.first == "row")
     if len(asking.targets) != 1 or schema[asking.targets[0]].type != "category":
         raise UserError("no one target of categories", where=str(corpus), expected="a schema with one `role: target`")
     aim = asking.targets[0]

@@ -6,14 +6,15 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from understudy.sections import Strict, misplaced
+from understudy.round_trip import RoundTrip
+from understudy.sections import misplaced
 
 Value = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .,'&+/-]{0,39}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class Labels(Strict):
+class Labels(RoundTrip):
     """Texts for a classifier, each written for a label that was drawn before it."""
 
     task: str = Field(min_length=3, max_length=300)
@@ -31,14 +32,6 @@ class Labels(Strict):
     """What texts are about, to spread them; each draft draws one."""
     lengths: tuple[Words, ...] = ()
     """How long texts are, such as `one sentence`; each draft draws one."""
-    votes: int = Field(3, ge=0, le=15)
-    """How often somebody who has not seen the label says which it is, each time with the values in another order. With
-    0 nobody is asked: for an SM that cannot tell the labels apart, as the report shows."""
-    agree: int = Field(2, ge=1, le=15)
-    """How many of these votes must be for the label that the text was written for; more than half of them."""
-    same_solver: bool = False
-    """Whether the SM that writes may also say which label its texts have: it will share its own mistakes, so the
-    report says that the round trip was not independent."""
     base_rate: dict[str, Share] = Field({})
     """The true shares of the labels, where they are known: the report gives the weight of each."""
 
@@ -58,8 +51,6 @@ class Labels(Strict):
             for value in getattr(self, key):
                 if value not in self.values:
                     raise misplaced((key, value), value, f"one of: {', '.join(self.values)}")
-        if self.votes and not self.votes / 2 < self.agree <= self.votes:
-            raise misplaced(("agree",), str(self.agree), f"more than half of the {self.votes} `votes`, and no more")
         return self
 
     def meanings(self) -> dict[str, str]:

@@ -34,7 +34,8 @@ VARIABLES: dict[str, frozenset[str]] = {
 
 Granularity = Literal["broad", "specific", "detailed"]
 Method = Literal["suggest", "evolve", "principle"]
-Judged = Literal["example", "gain", "better", "answerable", "same-answer", "label"]
+Judged = Literal["example", "gain", "better", "answerable", "same-answer", "label", "answer"]
+First = Literal["record", "row", "label", "answer"]
 Situation = Literal[
     "single-all", "single-superfluous", "single-missing", "single-absent",
     "several-all", "several-missing", "several-absent",
@@ -44,29 +45,31 @@ Shape = Literal["zero-shot", "few-shot", "persona-few-shot"]
 _LATER: dict[str, Any] = {
     "marker": None, "request": None, "examples": [], "skill": None, "grounded": True, "method": "suggest",
     "editor_marker": None, "forbids": None, "added_words": None, "answerable": True, "of": "example",
-    "without_seed": False, "needs": None, "situation": None, "inverts": False, "row": False, "turns": 1,
-    "next_turn": None, "labels": False,
+    "without_seed": False, "needs": None, "situation": None, "first": None, "turns": 1, "next_turn": None,
 }  # fmt: skip
 
-# What the templates of agents that write rows may use instead.
-_ROWS: dict[str, frozenset[str]] = {
-    "task": frozenset({"wanted"}),
-    "next turn": frozenset({"persona", "column", "meaning", "examples", "record"}),
-    "request": frozenset({"use_case", "fields", "question"}),
+# What the templates of agents who begin with something may use instead.
+_BEGINNING: dict[First, dict[str, frozenset[str]]] = {
+    "record": {
+        "task": frozenset({"kind", "persona"}),
+        "next turn": frozenset({"kind", "persona", "record"}),
+        "request": frozenset({"kind", "persona", "text", "given"}),
+    },
+    "row": {
+        "task": frozenset({"wanted"}),
+        "next turn": frozenset({"persona", "column", "meaning", "examples", "record"}),
+        "request": frozenset({"use_case", "fields", "question"}),
+    },
+    "label": {
+        "task": frozenset({"kind", "persona", "task", "text", "label", "meaning", "topic", "length"}),
+        "request": frozenset({"task", "text", "values"}),
+    },
+    "answer": {"task": frozenset({"kind", "persona", "answer", "sentence"})},
 }
-
-# What the templates of agents that write for a label may use instead, and of judges who say which label a text has.
-_LABELLING: dict[str, frozenset[str]] = {
-    "task": frozenset({"kind", "persona", "task", "text", "label", "meaning", "topic", "length"}),
-    "request": frozenset({"task", "text", "values"}),
-}
-_SOLVING: dict[str, frozenset[str]] = {"task": frozenset({"task", "values"})}
-
-# What the templates of agents that invert may use instead.
-_INVERTING: dict[str, frozenset[str]] = {
-    "task": frozenset({"kind", "persona"}),
-    "next turn": frozenset({"kind", "persona", "record"}),
-    "request": frozenset({"kind", "persona", "text", "given"}),
+# The same for judges who are to find again what was there first.
+_SOLVING: dict[Judged, frozenset[str]] = {
+    "label": frozenset({"task", "values"}),
+    "answer": frozenset({"kind", "instruction"}),
 }
 
 _ENV = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -134,15 +137,12 @@ class Prompt(BaseModel):
     situation: Situation | None = None
     """Instruct agents for tools: how many tools the request needs, and whether it gives all parameters, some that no
     tool takes, or not all, or whether a tool that it needs is not there."""
-    inverts: bool = False
-    """Instruct agents: whether the reply is a record like those of the seed, and a second template asks for the text
-    that it stands in. They work only in recipes that name them, with a section `inverted`."""
-    row: bool = False
-    """Instruct agents: whether the reply is a row like those of the seed, as cells in a line; a second template asks
-    for its free text. They work only in recipes with a section `rows`."""
-    labels: bool = False
-    """Instruct agents: whether the reply is a text that has a given label, which is then the answer. They work only in
-    recipes with a section `labels`."""
+    first: First | None = None
+    """Instruct agents: what is there before the instruction, which is then right by construction. `record`: the reply
+    is a record like those of the seed, and a second template asks for the text that it stands in; `row`: the reply is
+    a row as cells in a line, and a second template asks for its free text; `label`: a text that has a given label;
+    `answer`: a question whose answer was drawn from the seed. They work only in recipes that have a section `inverted`,
+    `rows`, `labels` or `answers`."""
     turns: int = Field(1, ge=1, le=20)
     """Instruct agents: how often the user speaks; above 1, the second template says how to go on."""
     answerable: bool = True
@@ -153,7 +153,8 @@ class Prompt(BaseModel):
     asks for more than its parent, `other`; `better`: whether `answer` or `other` is the better one; `answerable`:
     whether the material answers an instruction that is meant to be unanswerable; `same-answer`: whether `answer` fits
     a noised instruction as well as the clean one, `other`, asked only if a recipe says `noise.judge`; `label`: which of
-    the `values` of a section `labels` a text has, which they see without the seed and its label."""
+    the `values` of a section `labels` a text has, which they see without the seed and its label; `answer`: what the
+    answer to a question is that was written for one."""
     without_seed: bool = False
     """Judges: whether they are asked only of instructions whose reader does not see the seed."""
     method: Method = "suggest"
@@ -238,28 +239,30 @@ class Prompt(BaseModel):
                 where=f"{self.file}: pattern",
                 expected=f"one each for {', '.join(get_args(Granularity))}, of a persona agent",
             )
-        goes_on = self.turns > 1 or self.inverts or self.row
+        goes_on = self.turns > 1 or self.first in {"record", "row"}
         if goes_on != (self.next_turn is not None) or (goes_on and self.family != "instruct"):
             raise PromptError(
-                "an instruct agent with several turns, or that inverts or writes rows, and no other, says how to go on",
+                "an instruct agent with several turns, or that begins with a record or row, and no other, says how to "
+                "go on",
                 where=f"{self.file}: turns",
-                expected="`turns` above 1, `inverts` or `row`, and a second template after `--- next turn ---`",
+                expected="`turns` above 1, `first: record` or `first: row`, and a second template after "
+                "`--- next turn ---`",
             )
-        if (self.inverts or self.row) and (self.request is None or self.turns > 1 or self.inverts == self.row):
+        asks = self.first is not None and "request" in _BEGINNING[self.first]
+        if self.first and (self.turns > 1 or asks != (self.request is not None)):
+            wanted = f"with {', '.join(sorted(_BEGINNING[self.first]['request']))}" if asks else "none"
             raise PromptError(
-                "an agent that inverts or writes rows says what the user is to have said, once",
+                f"an agent with `first: {self.first}` "
+                + (
+                    "says what the user is to have said, once" if asks else "replies with what the user is to have said"
+                ),
                 where=f"{self.file}: request",
-                expected=f"a template with {', '.join(sorted((_ROWS if self.row else _INVERTING)['request']))}; "
-                "no `turns`, and only one of `inverts` and `row`",
+                expected=f"a template {wanted}; no `turns`" if asks else "no `request`, and no `turns`",
             )
-        if self.labels and (self.request is None or goes_on):
+        if (self.request or self.examples or self.situation or self.first) and self.family != "instruct":
             raise PromptError(
-                "an agent that writes for a label says what the user is to have said, and has one template",
-                where=f"{self.file}: request",
-                expected=f"a template with {', '.join(sorted(_LABELLING['request']))}; no `turns`, `inverts` or `row`",
+                "only an instruct agent has these", where=f"{self.file}: request, examples, situation, first"
             )
-        if (self.request or self.examples or self.situation or self.labels) and self.family != "instruct":
-            raise PromptError("only an instruct agent has these", where=f"{self.file}: request, examples, situation")
         if self.skill and self.family not in {"transform", "instruct", "refine", "answer"}:
             raise PromptError(f"a {self.family} agent has no skill", where=f"{self.file}: skill", remedy="remove it")
         try:
@@ -287,10 +290,8 @@ class Prompt(BaseModel):
                 permitted - {"conversation"} if self.family == "instruct" and label != "next turn" else permitted
             )
             permitted = permitted & {"kind", "persona"} if label == "request" else permitted
-            permitted = _INVERTING.get(label, permitted) if self.inverts else permitted
-            permitted = _ROWS.get(label, permitted) if self.row else permitted
-            permitted = _LABELLING.get(label, permitted) if self.labels else permitted
-            permitted = _SOLVING.get(label, permitted) if self.of == "label" else permitted
+            permitted = _BEGINNING[self.first].get(label, permitted) if self.first else permitted
+            permitted = _SOLVING.get(self.of, permitted) if self.family == "judge" and label == "task" else permitted
             if used - permitted:
                 raise PromptError(
                     f"{label} uses {sorted(used - permitted)}",

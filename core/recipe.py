@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from understudy.answers import Answers
 from understudy.labels import Labels
 from understudy.lessons import Training
 from understudy.noise import Noise
 from understudy.nouns import FAMILIES, address
 from understudy.prompt import Granularity, Shape
+from understudy.round_trip import RoundTrip
 from understudy.sections import Strict, misplaced
 from understudy.tables import Rows
 from understudy.variety import Allocate, Monitor
@@ -403,6 +405,10 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
 )
 
 
+# Sections of which a recipe has one at most, each with the agent that works with it.
+_BEGINS = {"rows": "more-rows", "labels": "text-for-label", "answers": "question-for-answer"}
+
+
 class Recipe(Strict):
     """From seeds to a VM, in one file."""
 
@@ -444,6 +450,9 @@ class Recipe(Strict):
     labels: Labels | None = None
     """For texts with labels: what is asked of them, and which labels there are in which shares. Works with the agent
     `text-for-label`; unless the recipe says otherwise, nobody else works but those who say which label a text has."""
+    answers: Answers | None = None
+    """For questions whose answers are drawn from the seed before them: which kinds of answers, in which shares. Works
+    with the agent `question-for-answer`; unless the recipe says otherwise, nobody else works but those who answer."""
     review: float = Field(0.0, ge=0, le=1)
     """Share of the accepted examples that people are to review in `understudy traces`; 1 is every one. Training and
     export leave out what is to be reviewed and is not yet; the run's next sitting makes up for what people rejected."""
@@ -462,41 +471,33 @@ class Recipe(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _for_rows(cls, data: Any) -> Any:
-        """Defaults of a recipe for rows: other agents, gates and splits are for texts."""
-        if not isinstance(data, dict) or data.get("rows") is None:
+    def _for_a_section(cls, data: Any) -> Any:
+        """Defaults of a recipe that begins with rows, labels or answers: the work of other agents would spoil them."""
+        section = next((one for one in _BEGINS if isinstance(data, dict) and data.get(one) is not None), None)
+        if section is None:
             return data
-        cast = {"persona": (), "transform": (), "instruct": ("more-rows",), "refine": (), "answer": None, "judge": ()}
+        cast = {"persona": (), "transform": (), "instruct": (_BEGINS[section],), "refine": (), "judge": ()}
         given, dedup = data.get("agents"), data.get("dedup")
-        data = {"test_share": 0, **data}
         if given is None or isinstance(given, dict):
-            data["agents"] = {**cast, **(given or {})}
-        if dedup is None or isinstance(dedup, dict):
-            data["dedup"] = {"embedding": None, **(dedup or {})}
+            data = {**data, "agents": {**cast, **(given or {})}}
+        if section == "rows":  # gates and splits are for texts
+            data = {"test_share": 0, **data}
+            if dedup is None or isinstance(dedup, dict):
+                data["dedup"] = {"embedding": None, **(dedup or {})}
         return data
 
-    @model_validator(mode="before")
-    @classmethod
-    def _for_labels(cls, data: Any) -> Any:
-        """Defaults of a recipe for labels: what other agents do would change the label, or say it."""
-        if not isinstance(data, dict) or data.get("labels") is None:
-            return data
-        cast = {"persona": (), "transform": (), "instruct": ("text-for-label",), "refine": (), "judge": ()}
-        given = data.get("agents")
-        return data if not (given is None or isinstance(given, dict)) else {**data, "agents": {**cast, **(given or {})}}
-
     @model_validator(mode="after")
-    def _labels_alone(self) -> Recipe:
-        for section in ("rows", "inverted", "noise") if self.labels is not None else ():
-            if getattr(self, section) is not None:
-                raise misplaced((section,), "a section", "nothing beside `labels`")
+    def _one_beginning(self) -> Recipe:
+        there = [section for section in _BEGINS if getattr(self, section) is not None]
+        if there and (others := [one for one in (*there[1:], "inverted") if getattr(self, one) is not None]):
+            raise misplaced((others[0],), "a section", f"nothing beside `{there[0]}`")
+        if there and there[0] != "rows" and self.noise is not None:
+            raise misplaced(("noise",), "a section", f"nothing beside `{there[0]}`")
         return self
 
     @model_validator(mode="after")
     def _rows_alone(self) -> Recipe:
         if self.rows is not None:
-            if self.inverted is not None:
-                raise misplaced(("inverted",), "a section", "nothing beside `rows`: a run makes rows or texts")
             if self.test_share:
                 raise misplaced(("test_share",), f"{self.test_share:g}", "0: `rows.holdout` says which real rows test")
             if len(self.seeds) > 1 or self.seeds[0].kind not in {"auto", "table"}:
@@ -530,6 +531,16 @@ class Recipe(Strict):
                     got = f"min_words {least}, max_words {most}"
                     raise misplaced(("allocate", "filters", place), got, "min_words of at most max_words")
         return self
+
+    @property
+    def round_trip(self) -> RoundTrip | None:
+        """How what was drawn first is to be found again; None where nothing was."""
+        return self.labels or self.answers
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """The labels or kinds of answers that drafts are for, each with its share of the accepted ones."""
+        return self.labels.values if self.labels else self.answers.kinds if self.answers else {}
 
     @property
     def engines(self) -> dict[str, SMSpec]:
@@ -571,7 +582,7 @@ class Recipe(Strict):
                 del body[section][key]
         if self.candidates == 1:  # what was done before there was a choice
             del body["candidates"]
-        for section in ("inverted", "noise", "allocate", "rows", "labels"):
+        for section in ("inverted", "noise", "allocate", *_BEGINS):
             if body[section] is None:
                 del body[section]
         for source in body["seeds"]:

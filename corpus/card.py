@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub import DatasetCardData
 
@@ -61,7 +61,8 @@ def text(folder: RunFolder, books: Accounting, model: str, measures: dict[str, f
     sections += _private(figures.get("table"))
     sections += [
         "`understudy report FOLDER --html report.html` shows all figures with charts; they are in `report.json`.",
-        *_labels(figures),
+        *_drawn_first(figures, "label"),
+        *_drawn_first(figures, "answer"),
         "## Method",
         "Each seed went through persona, transformation, instruction, near-duplicate gate, answer, refinement and "
         "verification agents. Train and test splits do not share a seed. `rejected/`, `duplicates/` and `failed/` "
@@ -140,9 +141,9 @@ def _favoured(figures: dict[str, Any]) -> list[str]:
     return ["Of these, the share among accepted rows differs from that among all drafts:", _table(head, shown)]
 
 
-def _labels(figures: dict[str, Any]) -> list[str]:
-    """How the labels of a corpus came about, if it has any."""
-    if (found := figures.get("labels")) is None:
+def _drawn_first(figures: dict[str, Any], of: Literal["label", "answer"]) -> list[str]:
+    """How the labels of a corpus, or its answers, came about, if they were drawn first."""
+    if (found := figures.get(f"{of}s")) is None:
         return []
     lines = [
         [
@@ -152,16 +153,19 @@ def _labels(figures: dict[str, Any]) -> list[str]:
         ]
         for one in found["values"]
     ]  # fmt: skip
-    head = ["label", "wanted", "drafts", "accepted", "named it", "found again", "surplus"]
+    head = ["label" if of == "label" else "kind", "wanted", "drafts", "accepted", "named it", "found again", "surplus"]
     head += ["weight"] if found["values"][0]["weight"] is not None else []
-    trip = found["round_trip"]
-    said = "" if trip["rate"] is None else f"It was found again in {trip['rate']:.0%} of {trip['asked']:,} texts. "
+    trip, what = found["round_trip"], "text" if of == "label" else "question"
+    said = (
+        "" if trip["rate"] is None else f"The {of} was found again in {trip['rate']:.0%} of {trip['asked']:,} {what}s. "
+    )
     said += (
-        "Nobody but its writer said which label a text has." if not found["votes"] else
-        "Who said which label a text has is another model than who wrote it." if found["independent"] else
-        "**The round trip was not independent**: the model that wrote the texts also said which labels they have."
+        f"Nobody but its writer said which {of} a {what} has." if not found["votes"] else
+        f"Who said which {of} a {what} has is another model than who wrote it." if found["independent"] else
+        f"**The round trip was not independent**: the model that wrote the {what}s also said which {of}s they have."
     )  # fmt: skip
-    return ["## Labels", "Each text was written for a label that was drawn before it.", _table(head, lines), said]
+    drawn = f"Each {what} was written for {'a label' if of == 'label' else 'an answer'} that was drawn before it."
+    return [f"## {of.title()}s", drawn, _table(head, lines), said]
 
 
 def drafts(folder: RunFolder, accepted: str) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def pin(folder: RunFolder, prefix: str, review: Review | None = None) -> Path:
         StorageError: when the disk is full.
     """
     example, _ = folder.find(prefix)
-    hangs = folder.recipe.allocate or folder.recipe.labels
+    hangs = folder.recipe.allocate or folder.recipe.round_trip
     if why := "whose turn it was hangs on other drafts" if hangs else _not_alone(example):
         raise UserError(
             f"{example.id[:12]} cannot be pinned: {why}",

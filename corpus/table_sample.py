@@ -61,6 +61,9 @@ def resolved(recipe: Recipe) -> Recipe:
     else:
         schema = infer([row for _, row in _read(recipe)], block.target)
     checked(schema, "rows.columns")
+    if block.columns is None:
+        whole = block.model_copy(update={"columns": schema, "target": ()})
+        schema = _narrowed(schema, read_sample(recipe.model_copy(update={"rows": whole}).at(recipe.folder)).rows)
     if not order(schema):
         raise SchemaError("holds free text alone", where="rows.columns", expected="a column of numbers or categories")
     for key, declared in (("quotas", block.quotas), ("base_rate", block.base_rate)):
@@ -89,16 +92,19 @@ def read_sample(recipe: Recipe) -> Sample:
     """
     block, schema = block_of(recipe)
     read = _read(recipe)
-    rows = [typed(row, schema, place) for place, row in read]
-    if isinstance(block.holdout, str):
-        path = recipe.path(block.holdout)
-        held = apart(read_table(path, schema), rows, str(path))
-    else:
+    rows = [typed(row, schema, place, unseen=True) for place, row in read]
+    held: list[Record] = []
+    if not isinstance(block.holdout, str):
         # By what a row holds: twins stand on one side.
         ranked = sorted(rows, key=lambda row: address(recipe.seed, "holdout", row))
         count = round(block.holdout * len(ranked))
         held, kept = ranked[:count], {address(row) for row in ranked[count:]}
-        rows, held = [row for row in rows if address(row) in kept], [row for row in held if address(row) not in kept]
+        held = [row for row in held if address(row) not in kept]
+        read = [here for here, row in zip(read, rows, strict=True) if address(row) in kept]
+    rows = [typed(row, schema, place) for place, row in read]
+    if isinstance(block.holdout, str):
+        path = recipe.path(block.holdout)
+        held = apart(read_table(path, schema), rows, str(path))
     source = recipe.seeds[0]
     if len(rows) < LEAST:
         raise SeedError(
@@ -126,8 +132,22 @@ def apart(held: Sequence[Record], rows: Sequence[Record], where: str) -> list[Re
     return found
 
 
+def _narrowed(schema: Schema, rows: Sequence[Record]) -> Schema:
+    """A schema whose ranges, and whose categories of inputs, are those of the rows that are shown, and of no other."""
+    found = {}
+    for name, column in schema.items():
+        cells = {row[name] for row in rows if row.get(name) is not None}
+        if column.numeric and cells:
+            numbers = [float(cell) for cell in cells if isinstance(cell, int | float)]
+            column = column.model_copy(update={"low": min(numbers), "high": max(numbers)})
+        elif column.type == "category" and column.role == "input" and cells:
+            column = column.model_copy(update={"categories": tuple(one for one in column.categories if one in cells)})
+        found[name] = column
+    return found
+
+
 def read_table(path: Path, schema: Schema) -> list[Record]:
-    """The typed rows of a file.
+    """The typed rows of a file that the schema was drawn up without.
 
     Raises:
         SeedError, SchemaError: when it is missing, or a cell does not fit.
@@ -136,7 +156,7 @@ def read_table(path: Path, schema: Schema) -> list[Record]:
         raise SeedError("no such table", where=str(path), expected=f"a file of {', '.join(sorted(TABLES))}")
     found = list(table_rows(path))
     _check_columns(found, schema, path)
-    return [typed(row, schema, f"{path}:{place}") for place, row in found]
+    return [typed(row, schema, f"{path}:{place}", unseen=True) for place, row in found]
 
 
 def block_of(recipe: Recipe) -> tuple[Rows, Schema]:

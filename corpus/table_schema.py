@@ -169,8 +169,15 @@ def _places(text: str) -> int:
     return 0 if number.is_integer() else len(f"{number:.6f}".rstrip("0").partition(".")[2])
 
 
-def typed(row: Mapping[str, Any], schema: Schema, where: str) -> Record:
+def typed(row: Mapping[str, Any], schema: Schema, where: str, *, unseen: bool = False) -> Record:
     """A row of a file, with the cells that a schema has a column for.
+
+    Args:
+        row: cells by column, as they were read.
+        schema: the columns.
+        where: the row's place, for errors.
+        unseen: the schema was drawn up without this row: its numbers may lie beyond the ranges, and its inputs may be
+            empty, or of other categories.
 
     Raises:
         SchemaError: naming place, column, value and what was expected.
@@ -179,13 +186,21 @@ def typed(row: Mapping[str, Any], schema: Schema, where: str) -> Record:
     for name, column in used(schema).items():
         raw = row.get(name)
         text = "" if raw is None else str(raw).strip()
-        value = _cell(text, name, column)
+        value = _cell(text, name, _open(column) if unseen else column)
         if isinstance(value, Wrong):
             raise SchemaError(
                 f"{name} is {value.told}", where=where, remedy="correct the cell, or the column in the schema"
             )
         record[name] = value
     return record
+
+
+def _open(column: Column) -> Column:
+    """A column as rows have it that its schema was drawn up without."""
+    if column.role == "target":
+        return column.model_copy(update={"low": None, "high": None})
+    changed: dict[str, Any] = {"low": None, "high": None, "optional": True}
+    return column.model_copy(update=changed | ({"type": "text"} if column.type == "category" else {}))
 
 
 @dataclass(frozen=True, slots=True)

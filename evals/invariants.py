@@ -36,6 +36,7 @@ _CODE = re.compile(
 )
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|«([^»\n]+)»|(?<!\w)'([^'\n]{2,}?)'(?!\w)")
 _STARTS = re.compile(r"(?:^|[.!?:;]\s+|\n\s*(?:[-*•]\s+|\d+[.)]\s+)?|[\"“«(]\s*)$")
+_NUMBERING = re.compile(r"\W*\d+[.)](?=\s|$)")
 _LABEL_WORDS, _LABEL_LETTERS = 3, 30
 # So many times the words, and so many more, are still a wording of the same; above, something is said beside it.
 _GROWTH, _ROOM = 2, 20
@@ -73,9 +74,9 @@ def invariants(clean: str, answer: str = "", protect: Iterable[str] = ()) -> Inv
     """
     code = tuple(dict.fromkeys(match.group() for match in _CODE.finditer(clean)))
     quotes = tuple(dict.fromkeys(next(filter(None, match.groups())) for match in _QUOTED.finditer(clean)))
-    prose = _CODE.sub(" ", clean)
-    names = names_in(prose)
-    names += [name for name in names_in(answer, starts=True) if name not in names and stands(name, prose)]
+    said = prose(clean)
+    names = names_in(said)
+    names += [name for name in names_in(answer, starts=True) if name not in names and stands(name, said)]
     return Invariants(
         numbers_in(clean), tuple(names), code, quotes, tuple(word for word in protect if stands(word, clean)),
         label_of(answer),
@@ -109,6 +110,18 @@ def broken(clean: str, noised: str, kept: Invariants, min_words: int = 0) -> Ver
     if not min_words <= count <= most:
         return _no("length", f"{count} words, expected {min_words} to {most}")
     return None
+
+
+def prose(text: str) -> str:
+    """A text without its code, addresses and options."""
+    return _CODE.sub(" ", text)
+
+
+def number_spans(text: str) -> list[tuple[int, int]]:
+    """Where the numbers of a line stand, those in words too; not one that numbers it."""
+    first = found.end() if (found := _NUMBERING.match(text)) else 0
+    spans = (match.span() for pattern in (_DIGITS, _SPELT) for match in pattern.finditer(text, first))
+    return sorted(spans)
 
 
 def numbers_in(text: str) -> frozenset[str]:

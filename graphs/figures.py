@@ -72,7 +72,9 @@ def figures(
     """
     space = Space.of(folder.index(COLUMNS))
     found = _Found(dict.fromkeys(space.ids, ("", "")))
-    found.labels = LabelCounts(folder.recipe.labels) if folder.recipe.labels else None
+    trip = folder.recipe.round_trip
+    if trip is not None:
+        found.labels = LabelCounts(folder.recipe.targets, getattr(trip, "base_rate", {}))
     for status in _STATUSES:
         columns = [*_READ, "messages"] if status == "accepted" else _READ
         for row in folder.rows(status, columns=columns):
@@ -104,10 +106,11 @@ def figures(
         told["contamination"] = against.figures()
     if (seen := monitored(folder)) is not None:
         told["monitor"] = seen
-    if found.labels is not None:
-        cast = catalog_of(folder.recipe).label_cast
-        apart = found.labels.labels.votes > 0 and independent(folder.recipe, *cast)
-        told["labels"] = found.labels.figures(*cast, apart)
+    if trip is not None and found.labels is not None:
+        cast = catalog_of(folder.recipe).round_trip_cast
+        apart = trip.votes > 0 and independent(folder.recipe, *cast)
+        of = "labels" if folder.recipe.labels else "answers"
+        told[of] = found.labels.figures(*cast, trip.votes, apart)
     return Figures(_rounded(told), measures, space, found.groups)
 
 

@@ -165,7 +165,8 @@ async def verify(state: State, runtime: Runtime[Context]) -> Update:
     draft = state["draft"]
     exchanges = state.get("exchanges", ())
     asked_by = state["asked_by"].prompt
-    rules = RECORD_RULES if asked_by.inverts or asked_by.row else () if asked_by.labels else RULES
+    # What began with something has met its own rules, but for those of records.
+    rules = RULES if asked_by.first is None else RECORD_RULES if asked_by.first in {"record", "row"} else ()
     spoken = [replace(draft, instruction=asked, answer=answered) for asked, answered in exchanges]
     by_turn = [
         verdicts(pair_of({**state, "exchanges": exchanges[:before]}, one), context.limits(state), rules)
@@ -221,7 +222,7 @@ async def commit(state: State, runtime: Runtime[Context]) -> Update:
         messages.append({"role": "user", "content": content})
         if draft:
             messages.append({"role": "assistant", "content": draft.answer})
-    return {"example": closed(state, "row" if state["asked_by"].prompt.row else "chat", messages)}
+    return {"example": closed(state, "row" if state["asked_by"].prompt.first == "row" else "chat", messages)}
 
 
 def closed(state: State, kind: ExampleKind, messages: list[dict[str, Any]]) -> Example:

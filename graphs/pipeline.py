@@ -18,9 +18,11 @@ from understudy.graphs import (
     labelling,
     nodes,
     noising,
+    questioning,
     refining,
     routes,
     rows,
+    solving,
     tooling,
 )
 from understudy.graphs.nodes import Node
@@ -50,9 +52,10 @@ def build_graph() -> CompiledStateGraph[State, Context, Any, Any]:
     add("write_row", rows.write_row, routes.after_row)
     add("write_free_text", rows.write_free_text, routes.after_instruct)
     add("write_labelled", labelling.write_labelled, routes.after_instruct)
+    add("write_question", questioning.write_question, routes.after_instruct)
     add("instruct", nodes.instruct, routes.after_instruct)
     add("gate", nodes.gate, routes.after_gate)
-    add("round_trip", labelling.round_trip, routes.after_round_trip)
+    add("round_trip", solving.round_trip, routes.after_round_trip)
     add("answer", answering.answer, routes.after_answer)
     add("converse", conversing.converse, routes.after_answer)
     add("use_tools", tooling.use_tools, routes.after_tools)

@@ -3,15 +3,15 @@
 Labels come up by their shares until one has all its examples; later turns go to the others. A turn must not hang on
 drafts that may still be under way when it begins, so it knows of those well before it alone; what is written for a
 label meanwhile that turns out to be full is surplus, and is rejected when it is settled.
+Kinds of answers are labels too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from understudy.graphs.state import State
-from understudy.labels import Labels
 from understudy.nouns import address
 
 STEP = "label/"
@@ -28,16 +28,16 @@ class Quotas:
     """The labels of a run: which turn is for which, and how many are still wanted.
 
     Args:
-        labels: with their shares.
+        shares: of the labels.
         accept: how many examples the run is to end with.
         seed: of the run.
     """
 
-    def __init__(self, labels: Labels, accept: int, seed: int) -> None:
-        self._values = tuple(labels.values)
-        self._shares = tuple(labels.values.values())
+    def __init__(self, shares: Mapping[str, float], accept: int, seed: int) -> None:
+        self._values = tuple(shares)
+        self._shares = tuple(shares.values())
         self._seed = seed
-        self.missing = apportioned(labels.values, accept)
+        self.missing = apportioned(shares, accept)
         """Of each label, how many accepted examples are still wanted."""
         self._settled = 0
         self._full_after: dict[str, int] = {}
@@ -98,7 +98,7 @@ def label_of(path: Collection[str]) -> str | None:
     return next((step.removeprefix(STEP) for step in path if step.startswith(STEP)), None)
 
 
-def apportioned(shares: dict[str, float], whole: int) -> dict[str, int]:
+def apportioned(shares: Mapping[str, float], whole: int) -> dict[str, int]:
     """Whole numbers that add up to `whole`, by largest remainders; of equal ones, the first."""
     exact = {value: share * whole / sum(shares.values()) for value, share in shares.items()}
     found = {value: int(each + 1e-9) for value, each in exact.items()}

@@ -106,7 +106,7 @@ async def _walk(recipe: Recipe, folder: RunFolder, earlier: Sequence[RunFolder])
     )  # fmt: skip
     graph, seeds = work.build(), len(folder.seeds)
     plan, arms = Plan(work.catalog, recipe), Arms(recipe) if recipe.allocate else None
-    labels = Quotas(recipe.labels, recipe.accept, recipe.seed) if recipe.labels else None
+    labels = Quotas(recipe.targets, recipe.accept, recipe.seed) if recipe.targets else None
     turns = seeds * recipe.draws_per_seed
     before, said = _drafts(earlier), Rehearsal(tokens_a_call=_tokens_a_call(earlier))
     accepted = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from understudy.graphs.state import Context, State
+from understudy.prompt import First
 
 _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_code", "instruct"]] = {
     "text": "transform_document",
@@ -13,23 +14,25 @@ _BY_KIND: dict[str, Literal["transform_document", "transform_table", "transform_
     "code": "transform_code",
     "persona": "instruct",
 }
+_BY_FIRST: dict[First, Literal["write_record", "write_row", "write_labelled", "write_question"]] = {
+    "record": "write_record",
+    "row": "write_row",
+    "label": "write_labelled",
+    "answer": "write_question",
+}
 
 
 def by_kind(
     state: State, context: Context
 ) -> Literal[
     "transform_document", "transform_table", "transform_code", "build_library", "write_record", "write_row",
-    "write_labelled", "instruct", "commit",
+    "write_labelled", "write_question", "instruct", "commit",
 ]:  # fmt: skip
     """Each kind of seed has transform agents of its own; a person is not recast; what is about tools wants some."""
     if "status" in state:
         return "commit"
-    if state["asked_by"].prompt.row:
-        return "write_row"
-    if state["asked_by"].prompt.inverts:
-        return "write_record"
-    if state["asked_by"].prompt.labels:
-        return "write_labelled"
+    if (first := state["asked_by"].prompt.first) is not None:
+        return _BY_FIRST[first]
     return "build_library" if state["asked_by"].prompt.situation else _BY_KIND[state["seed"].kind]
 
 
@@ -66,15 +69,15 @@ def after_gate(
     """A duplicate is kept on record and costs no more; what answers a request already is not answered."""
     if "status" in state:
         return "commit"
-    if "text" in state:
-        return "round_trip" if context.recipe.labels and context.recipe.labels.votes else "verify"
+    if (trip := context.recipe.round_trip) is not None:
+        return "round_trip" if trip.votes else "verify"
     if "tools" in state:
         return "use_tools"
     return _again(state, context) if "draft" in state else "answer"
 
 
 def after_round_trip(state: State, context: Context) -> Literal["verify", "commit"]:
-    """A text whose label was found again is not refined: it fits its label."""
+    """What was found again is not refined: it fits its label, or its answer."""
     return "commit" if "status" in state else "verify"
 
 

@@ -159,8 +159,6 @@ async def generate(
     check_unseen(recipe, [file for one in sources for file in files(one, recipe.path(one.path))], sm is not None)
     embedder = open_embedder(recipe.dedup.embedder, recipe.folder) if recipe.dedup.embedding is not None else None
     work.catalog.check_voices(recipe)
-    work.catalog.check_inverted(recipe)
-    work.catalog.check_rows(recipe)
     with ExitStack() as opened:
         earlier = [opened.enter_context(RunFolder.read(path)) for path in reuse]
         sms = await open_sms(recipe, sm)

@@ -26,7 +26,7 @@ class Watch:
         self._recipe = recipe
         self.arms = Arms(recipe) if recipe.allocate else None
         self.monitor = Watched(recipe.monitor) if recipe.monitor else None
-        self.labels = Quotas(recipe.labels, recipe.accept, recipe.seed) if recipe.labels else None
+        self.labels = Quotas(recipe.targets, recipe.accept, recipe.seed) if recipe.targets else None
         self._turn = 0
         if self.takes:
             self._take_in(folder, folder.other_seeds())

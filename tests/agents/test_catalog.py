@@ -33,6 +33,7 @@ VALUES = {
     "values": {"glad": "the baker sings", "sad": ""},
     "label": "glad",
     "meaning": "the baker sings",
+    "sentence": "Dough is made of flour and water.",
     "length": "one sentence",
 }
 FILES = sorted(path for family in FAMILIES for path in (shipped() / family).rglob("*.md"))

@@ -6,7 +6,7 @@ import pytest
 
 from understudy.corpus.readers import read_sources
 from understudy.corpus.table_sample import read_sample, resolved
-from understudy.errors import SeedError
+from understudy.errors import SchemaError, SeedError
 from understudy.recipe import Recipe
 from understudy.recipe_file import load_recipe
 
@@ -50,3 +50,26 @@ def test_too_few_rows_are_told_with_what_would_do(tmp_path: Path, rows: int, sai
     with pytest.raises(SeedError, match=said) as caught:
         read_sample(recipe(tmp_path, rows))
     assert "at least 20" in str(caught.value) and "rows.holdout" in str(caught.value)
+
+
+def test_a_schema_is_inferred_from_the_rows_that_are_shown_and_others_may_lie_beyond_it(tmp_path: Path) -> None:
+    lines = [f"{'head' if n % 2 else 'tail'},{n},{'won' if n % 3 else 'lost'}" for n in range(40)]
+    (tmp_path / "coins.csv").write_text("side,year,bet\n" + "\n".join(lines))
+    (tmp_path / "later.csv").write_text("side,year,bet\nedge,99,won\nhead,,lost\n")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    apart = resolved(load_recipe(tmp_path / "recipe.yaml", ("rows.holdout=later.csv", "rows.target=[bet]")))
+    sample = read_sample(apart)
+    assert (sample.schema["year"].low, sample.schema["year"].high) == (0, 39)
+    assert sample.holdout == (
+        {"side": "edge", "year": 99, "bet": "won"},
+        {"side": "head", "year": None, "bet": "lost"},
+    )
+    split = read_sample(resolved(load_recipe(tmp_path / "recipe.yaml", ("rows.holdout=0.4", "rows.target=[bet]"))))
+    shown = [row["year"] for row in split.rows]
+    assert (split.schema["year"].low, split.schema["year"].high) == (min(shown), max(shown))
+    assert len(split.rows) == 24 and len(split.holdout) == 16
+    assert {row["year"] for row in split.holdout} - set(range(min(shown), max(shown) + 1))  # some lie beyond
+
+    (tmp_path / "later.csv").write_text("side,year,bet\nhead,1,drawn\n")
+    with pytest.raises(SchemaError, match="bet is 'drawn'"):
+        read_sample(apart)

@@ -12,19 +12,19 @@ def row(status: str, reason: str | None = None, votes: float | None = None) -> d
 
 
 def test_without_drafts_there_are_no_shares() -> None:
-    told = LabelCounts(LABELS).figures(["w"], ["s"], True)
+    told = LabelCounts(LABELS.values, LABELS.base_rate).figures(["w"], ["s"], 3, True)
     assert [one["share_before"] for one in told["values"]] == [None, None]
     assert told["round_trip"] == {"asked": 0, "found_again": 0, "rate": None, "votes": None}
 
 
 def test_drafts_are_counted_by_label_and_the_weight_is_the_true_share_over_the_quota() -> None:
-    counts = LabelCounts(LABELS)
+    counts = LabelCounts(LABELS.values, LABELS.base_rate)
     counts.add("a", row("accepted", votes=1.0))
     counts.add("a", row("rejected", "quota", votes=1.0))
     counts.add("a", row("rejected", "rule/label-leak"))
     counts.add("b", row("rejected", "round-trip/label", votes=0.25))
     counts.add(None, row("failed", "engine"))
-    told = counts.figures(["w"], ["s"], False)
+    told = counts.figures(["w"], ["s"], 3, False)
     first, second = told["values"]
     assert (first["drafts"], first["accepted"], first["leaks"], first["surplus"]) == (3, 1, 1, 1)
     assert (first["share_before"], first["share_after"], first["rate"], first["weight"]) == (0.75, 1.0, 1.0, 1.25)

@@ -180,4 +180,4 @@ def test_a_recipe_that_names_no_column_of_the_text_is_refused_before_anything_is
 def test_who_inverts_works_only_if_named() -> None:
     from understudy.agents import load_catalog
 
-    assert not any(agent.prompt.inverts for agent in load_catalog().of("instruct", "table"))
+    assert not any(agent.prompt.first for agent in load_catalog().of("instruct", "table"))

@@ -383,11 +383,11 @@ def test_without_votes_nobody_is_asked_and_the_report_says_so(
 
 
 def test_agents_and_sections_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match=r"text-for-label writes for a label(.|\n)*labels: \{task"):
+    with pytest.raises(PromptError, match=r"text-for-label says `first: label`(.|\n)*labels: \{task"):
         catalog_of(Recipe.model_validate(
             {"name": "x", "seeds": [{"path": "x"}], "accept": 1, "agents": {"instruct": ["text-for-label"]}}
         ))  # fmt: skip
-    with pytest.raises(PromptError, match=r"why-question does not write for a label"):
+    with pytest.raises(PromptError, match=r"why-question does not say `first: label`"):
         catalog_of(project(tmp_path, "agents.instruct=[why-question]"))
     plain = Recipe.model_validate({"name": "x", "seeds": [{"path": "x"}], "accept": 1})
     assert not {"instruct/text-for-label", "judge/label-of-text"} & {agent.name for agent in catalog_of(plain)}
@@ -395,7 +395,7 @@ def test_agents_and_sections_that_do_not_belong_together_are_refused(tmp_path: P
 
 def test_in_every_round_of_twenty_each_label_has_its_share_to_the_nearest_whole() -> None:
     labels = Labels(task="Which?", text="a text", values={"a": 0.07, "b": 0.43, "c": 0.5})
-    quotas = Quotas(labels, 10_000, 3)
+    quotas = Quotas(labels.values, 10_000, 3)
     found = Counter(quotas._own(turn) for turn in range(8000))
     for start in range(0, 8000, 20):
         here = Counter(quotas._own(turn) for turn in range(start, start + 20))
