@@ -29,6 +29,7 @@ from understudy.cli import (
     sweep,
     table,
     table_files,
+    table_private,
     traces,
     train,
 )
@@ -64,6 +65,7 @@ app.command()(merge.merge)
 app.command()(push.push)
 table.app.command()(table_files.schema)
 table.app.command()(table_files.questions)
+table.app.command()(table_private.private)
 app.add_typer(table.app, name="table")
 app.command()(graph.graph)
 

@@ -179,6 +179,8 @@ def show(figures: Mapping[str, Any], unfit: Sequence[str] = ()) -> None:
         for line in unfit[:_SHOWN]:
             screen.print(f"  {visible(line)}", markup=False)
     screen.print(f"\nPrivacy: {verdict(privacy['passed'])}")
+    if figures.get("claim"):
+        screen.print(f"The sample is a stand-in, {figures['claim']}; so are these rows.", markup=False)
     if refused := privacy.get("refused"):
         told = ", ".join(f"{count:,} {reason.removeprefix('privacy/')}" for reason, count in refused.items())
         screen.print(f"Drafts that were refused before they counted: {told}", markup=False)

@@ -87,11 +87,16 @@ def _private(table: dict[str, Any] | None) -> list[str]:
         [one["name"], "" if one["value"] is None else f"{one['value']:.3g}", words[one["passed"]], one["told"]]
         for one in table["privacy"]["findings"]
     ]
+    claim = (
+        f"The sample is a stand-in, {table['claim']}; so are these rows, whatever was measured."
+        if table.get("claim") else
+        "This is a measurement, no proof, and no differential privacy. The folder of the run holds real rows in "
+        "`seeds/` and `traces/`, and near-copies in `rejected/`."
+    )  # fmt: skip
     return [
         "## Privacy",
-        f"Compared with {table['privacy']['basis']}: {words[table['privacy']['passed']]}. Likeness to the real rows: "
-        f"{words[table['fidelity']['passed']]}. This is a measurement, no proof, and no differential privacy. The "
-        "folder of the run holds real rows in `seeds/` and `traces/`, and near-copies in `rejected/`.",
+        f"Compared with {table['privacy']['basis']}: {words[table['privacy']['passed']]}. Likeness to these rows: "
+        f"{words[table['fidelity']['passed']]}. {claim}",
         _table(["check", "value", "", "what it means"], shown),
     ]
 

@@ -15,6 +15,7 @@ from random import Random
 
 from understudy.columns import Record, Schema, targets
 from understudy.corpus.readers import TABLES, files, table_rows
+from understudy.corpus.stand_in import Claim, claim_of
 from understudy.corpus.table_schema import checked, infer, order, read_schema, shown, typed
 from understudy.corpus.tables import Row
 from understudy.corpus.tokens import count_tokens
@@ -43,6 +44,8 @@ class Sample:
     license: str
     place: str
     """The file that the sample was read from, without its folder."""
+    claim: Claim | None
+    """Of a stand-in, what is claimed of it and of all that is made from it alone."""
 
 
 def resolved(recipe: Recipe) -> Recipe:
@@ -112,8 +115,10 @@ def read_sample(recipe: Recipe) -> Sample:
             where=str(recipe.path(source.path)), expected=f"at least {LEAST}",
             remedy="give more rows, or hold out fewer (`rows.holdout`)",
         )  # fmt: skip
-    made = _canaries(rows, block.canaries, recipe.seed)
-    return Sample(schema, tuple(rows), tuple(held), made, source.license, recipe.path(source.path).name)
+    made, path = _canaries(rows, block.canaries, recipe.seed), recipe.path(source.path)
+    # Held-out rows of another file are real: they decide which rows are refused.
+    claim = claim_of(path) if path.is_file() and not isinstance(block.holdout, str) else None
+    return Sample(schema, tuple(rows), tuple(held), made, source.license, path.name, claim)
 
 
 def apart(held: Sequence[Record], rows: Sequence[Record], where: str) -> list[Record]:

@@ -142,4 +142,5 @@ class Table(Questions):
             self.sample.canaries, self.privacy, self.seed, drawn(rows, own, self.seed) if own else None,
         )  # fmt: skip
         told["privacy"]["refused"] = dict(refused)
-        return told | {"base_rate": self.base_rate, "written": len(rows)}
+        claim = self.sample.claim.told() if self.sample.claim else None
+        return told | {"base_rate": self.base_rate, "written": len(rows), "claim": claim}
