@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 _SHOWN = 3
 # What `understudy export --as rows` adds to the cells.
-_ADDED = frozenset({"_example", "_weight"})
+_WEIGHT = "_weight"
+_ADDED = frozenset({"_example", _WEIGHT})
 _AT_LEAST = frozenset({"closest-record", "distance-ratio", "k-anonymity"})
 
 
@@ -61,7 +62,9 @@ def compare(
     if page and not page.absolute().parent.is_dir():
         raise UserError("no such folder", where=str(page.parent))
     read = _read(synthetic, sample, holdout, canaries, schema, target or [], identifying or [])
-    figures = table_figures(read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries)
+    figures = table_figures(
+        read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries, alike=read.alike
+    )
     figures["rows"]["unfit"] = len(read.unfit)
     if page:
         write(page, figures, synthetic.name)
@@ -84,6 +87,8 @@ class _Tables:
     canaries: list[Record]
     unfit: list[str]
     """What is wrong with the rows of the synthetic table that the schema does not fit."""
+    alike: list[Record] | None
+    """Of a table with weights, rows drawn by them: what is to be like the real ones."""
 
 
 def _read(
@@ -95,6 +100,7 @@ def _read(
     Raises:
         SeedError, SchemaError: when a file cannot be read, or a real row does not fit.
     """
+    from understudy.corpus.base_rate import kept_by
     from understudy.corpus.readers import TABLES, table_rows
     from understudy.corpus.table_sample import apart
     from understudy.corpus.table_schema import checked, infer, read_schema, typed
@@ -108,6 +114,7 @@ def _read(
         tables[file] = list(table_rows(file))
         if not tables[file]:
             raise SeedError("holds no rows", where=str(file))
+    weights = [_weight(row, f"{synthetic}:{place}") for place, row in tables[synthetic]]
     if schema:
         found = read_schema(schema)
     else:
@@ -135,10 +142,11 @@ def _read(
             raise SchemaError(
                 f"no column `{lacking[0]}`", where=str(file), expected=f"the columns of the others: {', '.join(found)}"
             )
-    kept, unfit = [], []
-    for place, row in tables[synthetic]:
+    kept, unfit, heavy = [], [], []
+    for (place, row), weight in zip(tables[synthetic], weights, strict=True):
         try:
             kept.append(typed(row, found, f"{synthetic}:{place}"))
+            heavy.append(weight)
         except SchemaError as error:
             unfit.append(f"{place}: {error.message}")
     if not kept:
@@ -150,7 +158,20 @@ def _read(
         for file in (sample, holdout, canaries)
     ]
     held = apart(real[1], real[0], str(holdout))
-    return _Tables(found, kept, real[0], held, real[2], unfit)
+    return _Tables(found, kept, real[0], held, real[2], unfit, kept_by(kept, heavy, 0) if set(heavy) != {1.0} else None)
+
+
+def _weight(row: Mapping[str, Any], place: str) -> float:
+    """What `understudy export --as rows` says that a row counts; 1 in other tables."""
+    from understudy.errors import SeedError
+
+    try:
+        weight = float(row.get(_WEIGHT, 1.0))
+    except (TypeError, ValueError):
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise SeedError(f"{_WEIGHT} is {row[_WEIGHT]!r}", where=place, expected="a number that is not negative")
+    return weight
 
 
 def _bare(cell: Any) -> Any:
@@ -174,6 +195,8 @@ def show(figures: Mapping[str, Any], unfit: Sequence[str] = ()) -> None:
     screen = console()
     privacy, fidelity, useful = figures["privacy"], figures["fidelity"], figures["useful"]
     screen.print(f"{figures['rows']['synthetic']:,} synthetic rows against {privacy['basis']}")
+    if (alike := figures["rows"].get("alike")) is not None:
+        screen.print(f"Likeness to real rows is measured of {alike:,} of them, drawn by their weights")
     if unfit:
         screen.print(f"{len(unfit):,} rows do not fit the schema and were left out:")
         for line in unfit[:_SHOWN]:

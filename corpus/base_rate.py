@@ -36,7 +36,11 @@ def weights(rows: Sequence[Record], base_rate: BaseRate) -> list[float]:
 
 def drawn(rows: Sequence[Record], base_rate: BaseRate, seed: int) -> list[Record]:
     """As many of the rows as have the true shares, each kept with a chance in proportion to its weight."""
-    by_row = weights(rows, base_rate)
-    most = max(by_row, default=0.0)
+    return kept_by(rows, weights(rows, base_rate), seed)
+
+
+def kept_by(rows: Sequence[Record], weights: Sequence[float], seed: int) -> list[Record]:
+    """As many of the rows as these weights allow, each kept with a chance in proportion to its weight."""
+    most = max(weights, default=0.0)
     rng = Random(address(seed, "base rate"))  # noqa: S311
-    return [row for row, weight in zip(rows, by_row, strict=True) if rng.random() * most < weight]
+    return [row for row, weight in zip(rows, weights, strict=True) if rng.random() * most < weight]

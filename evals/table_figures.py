@@ -45,7 +45,13 @@ def table_figures(
     like = synthetic if alike is None else alike
     told = {
         "version": VERSION,
-        "rows": {"synthetic": len(synthetic), "sample": len(sample), "holdout": len(holdout), "unfit": 0},
+        "rows": {
+            "synthetic": len(synthetic),
+            "sample": len(sample),
+            "holdout": len(holdout),
+            "unfit": 0,
+            "alike": None if alike is None else len(alike),
+        },
         "columns": {name: column.type for name, column in schema.items()},
         "privacy": privacy(synthetic, sample, holdout, schema, limits, canaries, rows).figures(),
         "fidelity": fidelity(like, sample, holdout, schema, trend, seed).figures(),

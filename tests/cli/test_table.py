@@ -200,3 +200,32 @@ def test_a_page_that_cannot_be_written_is_told_before_anything_is_read(
     files["sample"].write_text("not a table of people\n")
     said = understudy("table", "compare", files["fresh"], "--sample", files["sample"], "--page", "gone/page.html")
     assert said.code == 2 and "gone: no such folder" in said.err and not said.out
+
+
+def test_likeness_of_a_table_with_weights_is_measured_of_rows_drawn_by_them(
+    understudy: Callable[..., Any], files: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = [row for seed in range(4, 12) for row in people(200, seed)]
+    ill = [row for row in rows if row["ill"] == "yes"][:300]
+    well = [row for row in rows if row["ill"] == "no"][:300]
+    share = sum(row["ill"] == "yes" for row in people(5000, 3)) / 5000
+    halves = [row | {"_weight": 2 * share} for row in ill] + [row | {"_weight": 2 - 2 * share} for row in well]
+    written(tmp_path / "halves.csv", halves)
+    written(tmp_path / "plain.csv", [{name: row[name] for name in row if name != "_weight"} for row in halves])
+
+    def compared(name: str) -> Any:
+        against = ("--sample", files["sample"], "--holdout", files["holdout"], "--target", "ill", "--json")
+        return json.loads(understudy("table", "compare", tmp_path / name, *against).out)
+
+    weighed, plain = compared("halves.csv"), compared("plain.csv")
+    assert (
+        weighed["rows"]["synthetic"] == 600 and 300 < weighed["rows"]["alike"] < 600 and plain["rows"]["alike"] is None
+    )
+    off = [next(one for one in said["fidelity"]["columns"] if one["name"] == "ill") for said in (weighed, plain)]
+    assert off[0]["value"] < 0.1 < off[1]["value"]
+    told = understudy("table", "compare", tmp_path / "halves.csv", "--sample", files["sample"]).out
+    assert f"{weighed['rows']['alike']} of them, drawn by their weights" in " ".join(told.split())
+
+    written(tmp_path / "bad.csv", [row | {"_weight": "-1" if n == 3 else 1} for n, row in enumerate(ill)])
+    said = understudy("table", "compare", tmp_path / "bad.csv", "--sample", files["sample"])
+    assert said.code == 2 and "bad.csv:5: _weight is '-1'" in said.err
