@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from machine import hardware, markdown
 
 from understudy.columns import Record
-from understudy.corpus.table_sample import block_of, read_sample, resolved
+from understudy.corpus.table_sample import read_sample, resolved
 from understudy.recipe_file import load_recipe
 
 Row = dict[str, Any]
@@ -216,15 +216,8 @@ def tables(work: Path) -> None:
     write(work / "sample.csv", sample.rows)
     write(work / "held-out.csv", sample.holdout)
     (work / "schema.yaml").write_text(written(sample.schema))
-    # Drawn to the sample's shares, as the other tools draw them.
-    if not (work / "rows.jsonl").is_file():
-        understudy("export", work / "corpus", work / "rows.jsonl", "--as", "rows")
-    from understudy.corpus.base_rate import drawn, shares
-
-    rows = [json.loads(line) for line in (work / "rows.jsonl").read_text().splitlines()]
-    rows = [{name: row[name] for name in sample.schema if name in row} for row in rows]
-    own = {name: shares(sample.rows, name) for name in block_of(recipe)[0].quotas}
-    write(work / "understudy.csv", drawn(rows, own, 0))
+    if not (work / "understudy.csv").is_file():
+        understudy("export", work / "corpus", work / "understudy.csv", "--as", "rows")
 
 
 BASELINE = """

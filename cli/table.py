@@ -63,7 +63,7 @@ def compare(
         raise UserError("no such folder", where=str(page.parent))
     read = _read(synthetic, sample, holdout, canaries, schema, target or [], identifying or [])
     figures = table_figures(
-        read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries, alike=read.alike
+        read.synthetic, read.sample, read.holdout, read.schema, Privacy(), Trend(), read.canaries, weights=read.weights
     )
     figures["rows"]["unfit"] = len(read.unfit)
     if page:
@@ -87,8 +87,8 @@ class _Tables:
     canaries: list[Record]
     unfit: list[str]
     """What is wrong with the rows of the synthetic table that the schema does not fit."""
-    alike: list[Record] | None
-    """Of a table with weights, rows drawn by them: what is to be like the real ones."""
+    weights: list[float] | None
+    """What each synthetic row counts, where a column says it."""
 
 
 def _read(
@@ -100,7 +100,6 @@ def _read(
     Raises:
         SeedError, SchemaError: when a file cannot be read, or a real row does not fit.
     """
-    from understudy.corpus.base_rate import kept_by
     from understudy.corpus.readers import TABLES, table_rows
     from understudy.corpus.table_sample import apart
     from understudy.corpus.table_schema import checked, infer, read_schema, typed
@@ -158,7 +157,7 @@ def _read(
         for file in (sample, holdout, canaries)
     ]
     held = apart(real[1], real[0], str(holdout))
-    return _Tables(found, kept, real[0], held, real[2], unfit, kept_by(kept, heavy, 0) if set(heavy) != {1.0} else None)
+    return _Tables(found, kept, real[0], held, real[2], unfit, heavy if len(set(heavy)) > 1 else None)
 
 
 def _weight(row: Mapping[str, Any], place: str) -> float:

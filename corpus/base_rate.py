@@ -34,12 +34,7 @@ def weights(rows: Sequence[Record], base_rate: BaseRate) -> list[float]:
     return [weight / mean for weight in found] if mean else found
 
 
-def drawn(rows: Sequence[Record], base_rate: BaseRate, seed: int) -> list[Record]:
-    """As many of the rows as have the true shares, each kept with a chance in proportion to its weight."""
-    return kept_by(rows, weights(rows, base_rate), seed)
-
-
-def kept_by(rows: Sequence[Record], weights: Sequence[float], seed: int) -> list[Record]:
+def drawn(rows: Sequence[Record], weights: Sequence[float], seed: int) -> list[Record]:
     """As many of the rows as these weights allow, each kept with a chance in proportion to its weight."""
     most = max(weights, default=0.0)
     rng = Random(address(seed, "base rate"))  # noqa: S311

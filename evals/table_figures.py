@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from understudy.columns import Record, Schema
+from understudy.corpus.base_rate import drawn
 from understudy.evals.detection import detection
 from understudy.evals.fidelity import fidelity
 from understudy.evals.privacy import privacy
@@ -24,7 +25,7 @@ VERSION = 1
 def table_figures(
     synthetic: Sequence[Record], sample: Sequence[Record], holdout: Sequence[Record], schema: Schema,
     limits: Privacy, trend: Trend, canaries: Sequence[Record] = (), rows: RowPrivacy | None = None, seed: int = 0,
-    alike: Sequence[Record] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a table; what could not be measured is None and says why. The figures hold no cell of any row.
 
@@ -38,11 +39,11 @@ def table_figures(
         canaries: made-up rows that were planted in the sample.
         rows: the verifiers of one row, if they are built already.
         seed: of all that is drawn.
-        alike: those of the synthetic rows that have the shares of the sample, where others were written: they are
-            compared with the real rows. Privacy is measured of all.
+        weights: what each synthetic row counts, where they were not written by the true shares: rows that are drawn by
+            them are compared with the real ones, and models learn with them. Privacy is measured of all.
     """
     rows = rows or RowPrivacy.of(sample, holdout, schema, limits, canaries)
-    like = synthetic if alike is None else alike
+    like = synthetic if weights is None else drawn(synthetic, weights, seed)
     told = {
         "version": VERSION,
         "rows": {
@@ -50,13 +51,13 @@ def table_figures(
             "sample": len(sample),
             "holdout": len(holdout),
             "unfit": 0,
-            "alike": None if alike is None else len(alike),
+            "alike": None if weights is None else len(like),
         },
         "columns": {name: column.type for name, column in schema.items()},
         "privacy": privacy(synthetic, sample, holdout, schema, limits, canaries, rows).figures(),
         "fidelity": fidelity(like, sample, holdout, schema, trend, seed).figures(),
         "detection": [asdict(one) for one in detection(like, sample, holdout, rows.space, seed)],
-        "useful": useful(like, sample, holdout, schema, seed).figures(),
+        "useful": useful(synthetic, sample, holdout, schema, seed, weights).figures(),
     }
     return cast("dict[str, Any]", _plain(told))
 

@@ -59,8 +59,9 @@ class Useful:
 
 
 def useful(
-    synthetic: Sequence[Record], sample: Sequence[Record], holdout: Sequence[Record], schema: Schema, seed: int = 0
-) -> Useful:
+    synthetic: Sequence[Record], sample: Sequence[Record], holdout: Sequence[Record], schema: Schema, seed: int = 0,
+    weights: Sequence[float] | None = None,
+) -> Useful:  # fmt: skip
     """Train on synthetic rows and on the sample, and test both on the hold-out.
 
     Args:
@@ -69,6 +70,7 @@ def useful(
         holdout: what both are tested on; without it nothing is measured.
         schema: whose columns with `role: target` are learned.
         seed: of the models and of the bootstrap.
+        weights: what each synthetic row counts in training; None: all the same.
     """
     counts = {"synthetic": min(_MOST, len(synthetic)), "real": min(_MOST, len(sample)), "test": len(holdout)}
     if not holdout:
@@ -85,7 +87,9 @@ def useful(
         if schema[aim].type == "text":
             left.append(f"{aim}: not measured, as free text is not learned here.")
             continue
-        tables = [[row for row in rows[:_MOST] if row.get(aim) is not None] for rows in (synthetic, sample)]
+        tables = [
+            _Learned.of(rows[:_MOST], aim, how) for rows, how in ((synthetic, weights), (sample, None))
+        ]  # fmt: skip
         test = [row for row in holdout if row.get(aim) is not None]
         if schema[aim].numeric:
             found, why = _numbers(aim, tables, test, space, seed)
@@ -96,8 +100,30 @@ def useful(
     return Useful(tuple(scores), counts, tuple(left))
 
 
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """Rows whose target is known, and what each counts."""
+
+    rows: list[Record]
+    weights: Matrix | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Record], aim: str, weights: Sequence[float] | None) -> _Learned:
+        known = [place for place, row in enumerate(rows) if row.get(aim) is not None]
+        return cls(
+            [rows[place] for place in known],
+            None if weights is None else np.asarray(weights, float)[known],
+        )
+
+    def teach(self, model: Any, space: TableSpace, truth: Any) -> Any:
+        """Fit a model; of a pipeline, its last step has the weights."""
+        last = f"{model.steps[-1][0]}__" if hasattr(model, "steps") else ""
+        more = {} if self.weights is None else {f"{last}sample_weight": self.weights}
+        return model.fit(space.points(self.rows), truth, **more)
+
+
 def _categories(
-    aim: str, values: Sequence[str], tables: Sequence[list[Record]], test: list[Record], space: TableSpace, seed: int
+    aim: str, values: Sequence[str], tables: Sequence[_Learned], test: list[Record], space: TableSpace, seed: int
 ) -> tuple[list[Score], str | None]:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -105,7 +131,7 @@ def _categories(
     from sklearn.preprocessing import StandardScaler
 
     codes: dict[Cell, int] = {value: number for number, value in enumerate(values)}
-    truth, *given = ([codes.get(row[aim], -1) for row in rows] for rows in (test, *tables))
+    truth, *given = ([codes.get(row[aim], -1) for row in rows] for rows in (test, *(table.rows for table in tables)))
     for what, labels in zip(("synthetic rows", "sample"), given, strict=True):
         if len(set(labels)) < 2:
             return [], f"not measured, as the {what} have fewer than two of its values."
@@ -124,8 +150,8 @@ def _categories(
     found = []
     for name, make in makers.items():
         odds = []
-        for rows, labels in zip(tables, given, strict=True):
-            model = make().fit(space.points(rows), labels)
+        for table, labels in zip(tables, given, strict=True):
+            model = table.teach(make(), space, labels)
             spread = np.zeros((len(test), len(values) + 1))
             # A value that was not in the training rows has no odds; one that the schema does not know is the last.
             spread[:, model.classes_] = model.predict_proba(space.points(test))
@@ -135,16 +161,16 @@ def _categories(
 
 
 def _numbers(
-    aim: str, tables: Sequence[list[Record]], test: list[Record], space: TableSpace, seed: int
+    aim: str, tables: Sequence[_Learned], test: list[Record], space: TableSpace, seed: int
 ) -> tuple[list[Score], str | None]:
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if min(map(len, (*tables, test))) < 2:
+    if min(map(len, (*(table.rows for table in tables), test))) < 2:
         return [], "not measured, as fewer than two rows have it."
-    truth, *given = (np.array([row[aim] for row in rows], float) for rows in (test, *tables))
+    truth, *given = (np.array([row[aim] for row in rows], float) for rows in (test, *(table.rows for table in tables)))
     makers: dict[str, Callable[[], Any]] = {
         "ridge regression": lambda: make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))),
         "random forest": lambda: RandomForestRegressor(200, random_state=seed),
@@ -153,8 +179,8 @@ def _numbers(
     found = []
     for name, make in makers.items():
         said = [
-            make().fit(space.points(rows), values).predict(space.points(test))
-            for rows, values in zip(tables, given, strict=True)
+            table.teach(make(), space, values).predict(space.points(test))
+            for table, values in zip(tables, given, strict=True)
         ]
         found += [_score(aim, name, kind, measure, said, len(test), seed) for kind, measure in measures.items()]
     return found, None

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from understudy.columns import Record, Schema, targets
-from understudy.corpus.base_rate import drawn, shares
+from understudy.corpus.base_rate import shares, weights
 from understudy.corpus.table_sample import Sample, block_of, groups, read_sample
 from understudy.corpus.table_schema import Wanted, cell, free_text, order
 from understudy.evals.row_privacy import RowPrivacy
@@ -139,7 +139,7 @@ class Table(Questions):
         own = {name: shares(self.sample.rows, name) for name in self.rows.quotas}
         told = table_figures(
             rows, self.sample.rows, self.sample.holdout, self.schema, self.rows.privacy, self.rows.trend,
-            self.sample.canaries, self.privacy, self.seed, drawn(rows, own, self.seed) if own else None,
+            self.sample.canaries, self.privacy, self.seed, weights(rows, own) if own else None,
         )  # fmt: skip
         told["privacy"]["refused"] = dict(refused)
         claim = self.sample.claim.told() if self.sample.claim else None

@@ -85,7 +85,7 @@ def test_a_copied_table_fails_with_1_and_says_why(
 def test_json_has_every_figure(understudy: Callable[..., Any], files: dict[str, Path]) -> None:
     said = understudy("table", "compare", files["copies"], "--sample", files["sample"], "--json")
     told = json.loads(said.out)
-    assert said.code == 1 and told["rows"] == {"synthetic": 200, "sample": 120, "holdout": 0, "unfit": 0}
+    assert said.code == 1 and told["rows"] == {"synthetic": 200, "sample": 120, "holdout": 0, "unfit": 0, "alike": None}
     names = {one["name"]: one["passed"] for one in told["privacy"]["findings"]}
     assert names["attack-auc"] is None and names["hit-rate"] is False and not told["useful"]["scores"]
 

@@ -17,16 +17,16 @@ def test_weights_give_the_true_shares_and_their_mean_is_one() -> None:
 
 
 def test_what_is_drawn_has_the_true_shares() -> None:
-    kept = drawn(ROWS, {"fraud": {"yes": 0.1, "no": 0.9}}, 0)
+    kept = drawn(ROWS, weights(ROWS, {"fraud": {"yes": 0.1, "no": 0.9}}), 0)
     assert shares(kept, "fraud")["yes"] == pytest.approx(0.1, abs=0.02)
     assert Counter(row["fraud"] for row in kept)["no"] == 1000  # the class that is short is taken whole
-    assert kept == drawn(ROWS, {"fraud": {"yes": 0.1, "no": 0.9}}, 0)
+    assert kept == drawn(ROWS, weights(ROWS, {"fraud": {"yes": 0.1, "no": 0.9}}), 0)
 
 
 def test_without_shares_all_rows_stay() -> None:
-    assert drawn(ROWS, {}, 0) == ROWS and set(weights(ROWS, {})) == {1.0}
+    assert drawn(ROWS, weights(ROWS, {}), 0) == ROWS and set(weights(ROWS, {})) == {1.0}
 
 
 def test_a_value_without_a_true_share_weighs_nothing_and_no_row_is_no_error() -> None:
     assert set(weights(ROWS, {"fraud": {"no": 1.0}})) == {0.0, 2.0}
-    assert weights([], {"fraud": {"no": 1.0}}) == [] and drawn([], {}, 0) == []
+    assert weights([], {"fraud": {"no": 1.0}}) == [] and drawn([], [], 0) == []

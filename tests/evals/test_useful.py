@@ -88,6 +88,20 @@ def test_all_figures_are_plain_and_say_none_where_there_is_no_number(patients: A
     holdout = [{**row, "ill": "none"} for row in patients.real(30, 2)]
     told = table_figures(patients.copula(sample, 60, 3), sample, holdout, patients.schema, Privacy(), Trend(rounds=50))
     assert {one["real"]["mean"] for one in told["useful"]["scores"] if one["measure"] == "AUC"} == {None}
-    assert told["rows"] == {"synthetic": 60, "sample": 60, "holdout": 30, "unfit": 0} and isinstance(
+    assert told["rows"] == {"synthetic": 60, "sample": 60, "holdout": 30, "unfit": 0, "alike": None} and isinstance(
         told["detection"], list
     )
+
+
+def test_rows_that_weigh_little_teach_little(patients: Any) -> None:
+    sample, holdout = patients.real(200, 1), patients.real(400, 2)
+    good, broken = patients.real(200, 3), patients.independent(sample, 400, 4)
+    alone = useful(good, sample, holdout, patients.schema)
+    mixed = useful([*good, *broken], sample, holdout, patients.schema, weights=[1.0] * 200 + [1e-9] * 400)
+    plain = useful([*good, *broken], sample, holdout, patients.schema)
+
+    def off(report: Useful) -> float:
+        aim = score(alone, "logistic regression", "AUC").synthetic.mean
+        return abs(float(score(report, "logistic regression", "AUC").synthetic.mean - aim))
+
+    assert off(mixed) < 0.02 < off(plain)
