@@ -116,7 +116,7 @@ def report(
         for event, count in flow.troubles.most_common():
             times = "once" if count == 1 else f"{count} times"
             screen.print(f"  × {event}: the limit was cut {times}", markup=False)
-    if found.measures:
+    if found.measures and measured is None:  # cells are no prose
         diversity = plain_table("measure", "value")
         for name, value in found.measures.items():
             diversity.add_row(name, f"{value:.4g}")

@@ -122,6 +122,8 @@ class RowPrivacy:
         """Which sensitive text is one of the sample with a few letters changed, in words; None where none is."""
         for name, guarded in self.text.cells.items():
             if cell := text_of(record, name):
+                if (short := guarded.short.get(folded(cell))) is not None:
+                    return f"{name} is that of row {short + 1} of the sample, and of no other row"
                 likeness, row = guarded.nearest(cell)
                 if likeness >= guarded.limit:
                     said = f"{name} is {likeness:.0%} alike to that of row {row + 1} of the sample"

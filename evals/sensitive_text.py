@@ -1,4 +1,4 @@
-"""What must not be repeated: runs of words of sensitive cells, and whole cells with a few letters changed.
+"""What must not be repeated: runs of words of sensitive cells, and whole cells, of long ones also with letters changed.
 
 A text that several rows of the sample have points to no one of them, and is not guarded: a whole cell that stands
 twice, a run of words that stands in five rows or more (a form's own words).
@@ -19,6 +19,8 @@ from understudy.evals.rules import grams, words
 _COMMON = 5
 SHORTEST = 8
 """Letters: shorter cells are like one another by chance."""
+_SHORT = 2
+"""Letters of the shortest cell that may find somebody."""
 _LETTERS = 3
 _SCREEN = 0.4
 """Least share of letter triples in common before two texts are compared in full."""
@@ -78,6 +80,9 @@ class Guarded:
     triples: dict[str, tuple[int, ...]]
     limit: float
     """Similarity from which on a text is a near-copy: the recipe's, or more where fresh cells are as alike."""
+    short: dict[str, int]
+    """Cells too short to be compared by letters, by the row that they stand in: repeated they are copies. Only those
+    that no fresh row has, so none where there are no fresh rows: `yes` finds nobody."""
 
     @classmethod
     def of(cls, cells: Sequence[str | None], fresh: Sequence[str], alike: float) -> Guarded:
@@ -91,7 +96,7 @@ class Guarded:
                 index.setdefault(triple, []).append(number)
         guarded = cls(
             tuple(told[place] for place in kept), tuple(kept),
-            {triple: tuple(numbers) for triple, numbers in index.items()}, alike,
+            {triple: tuple(numbers) for triple, numbers in index.items()}, alike, {},
         )  # fmt: skip
         if fresh:
             usual = [guarded.nearest(text)[0] for text in fresh[:_REFERENCE]]
@@ -100,7 +105,13 @@ class Guarded:
         honest = max(usual, default=0.0)
         # Others will be a little more alike than the few that were looked at.
         limit = max(alike, honest + (1 - honest) / 4) if honest < 1 else math.nextafter(1, 2)
-        return cls(guarded.texts, guarded.rows, guarded.triples, limit)
+        common = {folded(text) for text in fresh}
+        short = {
+            text: place
+            for place, text in enumerate(told)
+            if _SHORT <= len(text) < SHORTEST and counts[text] == 1 and fresh and text not in common
+        }
+        return cls(guarded.texts, guarded.rows, guarded.triples, limit, short)
 
     def nearest(self, text: str, but: int | None = None) -> Alike:
         """The guarded cell most like a text; (0, -1) where none has much in common with it."""

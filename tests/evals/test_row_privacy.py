@@ -218,3 +218,21 @@ def test_the_tail_is_extrapolated_by_the_dimension_of_the_data() -> None:
     assert tail(distances, 0.001) == pytest.approx(0.1, rel=0.15)
     assert tail(distances, 0.2) == pytest.approx(0.2 ** (1 / 3), rel=0.05)
     assert tail(np.zeros(10), 0.001) == 0 and tail(np.array([0.0, 1.0]), 0.6) > 0
+
+
+def test_a_short_sensitive_cell_of_one_row_is_not_repeated_unless_others_have_it_too() -> None:
+    schema: Schema = {"name": Column(type="text", sensitive=True), "n": Column(type="integer", low=0, high=999)}
+    known = ["Zoltan", "ok", "K7", "x", "Ann", "Ann"]
+    sample: list[Record] = [{"name": name, "n": 10 * n} for n, name in enumerate(known)]
+    fresh: list[Record] = [{"name": name, "n": 500 + 7 * n} for n, name in enumerate(["ok", "Bo", "Lu"])]
+    rows = RowPrivacy.of(sample, fresh, schema, Privacy())
+
+    def told(name: str) -> str | None:
+        return rows.alike({"name": name, "n": 777})
+
+    assert told(" ZOLTAN ") == "name is that of row 1 of the sample, and of no other row"
+    assert told("k7") is not None
+    # A fresh row has the first, two rows the second; one letter finds nobody; and nobody has the last.
+    assert [told(name) for name in ("ok", "Ann", "x", "Zoltana")] == [None] * 4
+    # Without fresh rows nobody knows what is common.
+    assert RowPrivacy.of(sample, [], schema, Privacy()).alike({"name": "Zoltan", "n": 777}) is None
