@@ -110,7 +110,7 @@ class Watch:
         self._alarms = len(progress.alarms)
         if self._console.is_terminal:
             self._live.update(line(progress))
-        elif time.monotonic() - self._last > _LOG_EVERY_S:
+        elif progress.measuring or time.monotonic() - self._last > _LOG_EVERY_S:
             self._last = time.monotonic()
             typer.echo(line(progress))
 
@@ -155,11 +155,12 @@ def line(progress: Progress) -> str:
     """Where the run stands, in one line."""
     counts = progress.counts
     settled = sum(counts.values())
+    left = "measuring" if progress.measuring else f"ETA {clock(progress.eta_s)}"
     return (
         f"{counts['accepted']}/{progress.goal} accepted  {counts['rejected']} rejected  "
         f"{counts['duplicate']} dup  {counts['failed']} failed  "
         f"{min(settled, progress.seeds)}/{progress.seeds} seeds  "
-        f"{progress.tokens / 1000:.1f}k tok  {progress.tokens_per_s:.0f} tok/s  ETA {clock(progress.eta_s)}"
+        f"{progress.tokens / 1000:.1f}k tok  {progress.tokens_per_s:.0f} tok/s  {left}"
         + (f"  cost {progress.cost:.2f}" if progress.cost else "")
     )
 

@@ -83,6 +83,8 @@ class Progress:
     """Accepted in earlier sittings."""
     alarms: list[str] = field(default_factory=list)
     """What the monitor sounded in this sitting."""
+    measuring: bool = False
+    """Whether no draft is under way any more, and what was made is being measured: a wide table takes a while."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -564,6 +566,7 @@ class _Run:
             self.watch(self.progress)
 
     def _close(self) -> Outcome:
+        self.progress.measuring = True
         self._report()
         books = self.folder.accounting()
         found = figures(self.folder, books)

@@ -66,7 +66,7 @@ def test_a_dry_run_names_what_it_leaves_aside_and_goals_that_cannot_be_met(
 def test_run_report_and_traces_fit_together(understudy: Understudy, project: Path) -> None:
     ran = understudy("run", project / "recipe.yaml", "--out", "out")
     assert ran.code == 0
-    assert "done: 8 examples are accepted" in ran.out
+    assert "done: 8 examples are accepted" in ran.out and "8/8 accepted" in ran.out and "tok/s  measuring" in ran.out
     assert "understudy report out" in ran.out
     books = json.loads(understudy("report", "out", "--json").out)["accounting"]
     assert books["drafts"]["accepted"] == 8
