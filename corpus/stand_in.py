@@ -141,9 +141,9 @@ def _released(
     dp.enable_features("contrib")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(codes, pl.String))
     context = dp.Context.compositor(
-        data=frame.lazy(), privacy_unit=dp.unit_of(contributions=1), privacy_loss=dp.loss_of(epsilon=epsilon)
+        data=frame.lazy(), privacy_unit=dp.unit_of(contributions=1), privacy_loss=dp.loss_of(epsilon=float(epsilon))
     )
-    query: Any = context.query(epsilon=epsilon)
+    query: Any = context.query(epsilon=float(epsilon))
     table = query.contingency_table(keys=codes, algorithm=AIM(queries=_DEGREE)).release()
     # The other method, `round`, lines up columns that have nothing to do with one another.
     drawn: list[dict[str, str | None]] = table.synthesize(count, method="sample").to_dicts()

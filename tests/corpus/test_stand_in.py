@@ -124,12 +124,14 @@ def test_noisy_counts_keep_what_goes_together_and_less_epsilon_keeps_less() -> N
 
     def gap(table: list[Record]) -> float:
         ages = {ill: [float(str(row["age"])) for row in table if row["ill"] == ill] for ill in ("yes", "no")}
-        return float(np.mean(ages["yes"]) - np.mean(ages["no"]))
+        return float(np.mean(ages["yes"]) - np.mean(ages["no"])) if all(ages.values()) else 0.0
 
-    near = stand_in(real, schema, 10, 8, 2000)
-    assert len(near) == 2000 and gap(near) == pytest.approx(gap(real), abs=4)
-    assert (
-        abs(np.corrcoef([(float(str(row["age"])), float(str(row["dice"]))) for row in near], rowvar=False)[0, 1]) < 0.12
-    )
-    far = stand_in(real, schema, 0.01, 8, 500)
-    assert abs(gap(far) - gap(real)) > abs(gap(near) - gap(real))
+    def ill(table: list[Record]) -> float:
+        return sum(row["ill"] == "yes" for row in table) / len(table)
+
+    near = stand_in(real, schema, 3, 8, 2000)
+    pairs = [(float(str(row["age"])), float(str(row["dice"]))) for row in near]
+    assert len(near) == 2000 and gap(near) == pytest.approx(gap(real), abs=4)  # measured: 18.7 of 20.2
+    assert ill(near) == pytest.approx(ill(real), abs=0.05) and abs(np.corrcoef(pairs, rowvar=False)[0, 1]) < 0.12
+    far = stand_in(real, schema, 0.01, 8, 2000)  # measured: a gap of 5.4 years, and 5 of 2000 ill in place of 640
+    assert abs(ill(far) - ill(real)) > 0.05 or abs(gap(far) - gap(real)) > 4
