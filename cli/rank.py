@@ -65,7 +65,7 @@ def rank(
 
     def watch(done: int, all_: int) -> None:
         left = (time.monotonic() - started) / done * (all_ - done)
-        typer.echo(f"{done:,} of {all_:,} answers weighed, {clock(left)} left", err=True)
+        typer.echo(f"{done:,} of {all_:,} questions weighed, {clock(left)} left", err=True)
 
     models = Models(Path(trained.base_path), vm)
     with models.as_vm() as model:

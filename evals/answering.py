@@ -19,9 +19,10 @@ from understudy.models.local import hush, leave_a_core
 Watch = Callable[[int, int], None]
 """Called with (done, all)."""
 
-# Prompts that are read together, and the most values of logits that are held at once (256 MiB).
+# Prompts that are read together, and the most values of logits (256 MiB) or of keys and values that are held at once.
 _BATCH = 32
 _MOST_LOGITS = 1 << 26
+_MOST_CACHED = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,52 @@ class Answering:
     def scores(
         self, prompts: Sequence[Prompt], choices: Sequence[str], *, watch: Watch | None = None
     ) -> list[list[float]]:
-        """The log-probability of each choice as the whole answer to each prompt, its end token with it."""
-        pairs = [(prompt, choice) for prompt in prompts for choice in choices]
-        sums = [sum(one) for one in self.logprobs(pairs, watch=watch)]
-        return [sums[start : start + len(choices)] for start in range(0, len(sums), len(choices))]
+        """The log-probability of each choice as the whole answer to each prompt, its end token with it.
+
+        A prompt is read once, whatever the number of choices.
+
+        Raises:
+            ModelError: when a prompt and its longest choice are longer than the model's context.
+        """
+        import torch
+
+        end = self.tokenizer.eos_token or ""
+        tails = [self.tokenizer.encode(choice + end, add_special_tokens=False) for choice in choices]
+        heads = [self._ids(prompt) for prompt in prompts]
+        longest = max(map(len, heads), default=0)
+        self._check(longest, max(map(len, tails), default=0))
+        config = self.model.config.get_text_config()
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        each = 2 * config.num_hidden_layers * config.num_key_value_heads * width * max(1, longest)
+        size = max(1, min(_BATCH, _MOST_CACHED // each))
+        found: list[list[float]] = [[] for _ in heads]
+        done = 0
+        for places in _batches(map(len, heads), size):
+            batch = self._padded([heads[place] for place in places])
+            mask = batch["attention_mask"]
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            with torch.inference_mode():
+                read = self.model(**batch, position_ids=positions, use_cache=True, logits_to_keep=1)
+                start = torch.log_softmax(read.logits[:, -1].float(), dim=-1)
+                for tail in tails:
+                    ids = torch.tensor([tail] * len(places), device=start.device)
+                    sums = start.gather(1, ids[:, :1])[:, 0]
+                    if len(tail) > 1:
+                        said, cache = ids[:, :-1], read.past_key_values
+                        seen = torch.cat([mask, torch.ones_like(said)], dim=1)
+                        at = positions[:, -1:] + torch.arange(1, len(tail), device=start.device)
+                        logits = self.model(
+                            input_ids=said, attention_mask=seen, position_ids=at, past_key_values=cache, use_cache=True
+                        ).logits
+                        cache.crop(1 - len(tail))  # the next choice follows the prompt again
+                        chances = torch.log_softmax(logits.float(), dim=-1)
+                        sums = sums + chances.gather(2, ids[:, 1:, None])[..., 0].sum(dim=1)
+                    for place, value in zip(places, sums.tolist(), strict=True):
+                        found[place].append(value)
+            done += len(places)
+            if watch:
+                watch(done, len(heads))
+        return found
 
     def logprobs(self, pairs: Sequence[tuple[Prompt, str]], *, watch: Watch | None = None) -> list[list[float]]:
         """Natural log-probabilities of the tokens of an answer to a prompt, and of its end token.

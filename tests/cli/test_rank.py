@@ -70,7 +70,7 @@ def test_a_list_has_every_row_once_the_likeliest_first(
     said = understudy("rank", vm, data, "--positive", "yes", "--top", 2, "--out", "list.csv")
     assert said.code == 0, said.err
     assert "10 rows; shut yes is taken to be true of 10.0%" in said.out
-    assert "precision@2" in said.out and "Brier score" in said.out and "20 of 20 answers weighed" in said.err
+    assert "precision@2" in said.out and "Brier score" in said.out and "10 of 10 questions weighed" in said.err
     assert max(map(len, said.out.splitlines())) <= 80
     found = list(csv.DictReader((tmp_path / "list.csv").read_text().splitlines()))
     assert list(found[0]) == ["rank", "row", "probability", "reasons", "rank_", "staff", "shut"]

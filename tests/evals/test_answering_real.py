@@ -76,6 +76,20 @@ def test_logprobs_in_a_batch_are_those_of_one_pass_without_padding(models: Model
             assert logprobs == pytest.approx(expected, abs=2e-3)
 
 
+def test_choices_score_as_they_do_one_by_one_whatever_is_read_together(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = ["Paris", "Paris, or rather a herring", "Bread", "yes"]
+    with models.as_vm() as model:
+        speaker = models.answering(model)
+        alone = [[sum(one) for one in speaker.logprobs([(prompt, said) for said in choices])] for prompt in PROMPTS]
+        told: list[tuple[int, int]] = []
+        found = speaker.scores(PROMPTS, choices, watch=lambda done, all_: told.append((done, all_)))
+        assert np.allclose(found, alone, atol=2e-3) and told[-1] == (len(PROMPTS), len(PROMPTS))
+        monkeypatch.setattr(answering, "_MOST_CACHED", 1)  # one prompt at a time
+        assert np.allclose(speaker.scores(PROMPTS, choices), alone, atol=2e-3)
+
+
 def test_a_likely_choice_scores_above_an_unlikely_one_and_draws_follow_the_seed(models: Models) -> None:
     with models.as_base() as model:
         speaker = models.answering(model)
