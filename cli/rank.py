@@ -64,8 +64,11 @@ def rank(
     started = time.monotonic()
 
     def watch(done: int, all_: int) -> None:
+        nonlocal started
         left = (time.monotonic() - started) / done * (all_ - done)
         typer.echo(f"{done:,} of {all_:,} questions weighed, {clock(left)} left", err=True)
+        if done == all_:  # what comes next, the reasons, has a time of its own
+            started = time.monotonic()
 
     models = Models(Path(trained.base_path), vm)
     with models.as_vm() as model:

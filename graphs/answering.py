@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from langgraph.runtime import Runtime
 
-from understudy.agents import Agent, Spoken, Unusable
+from understudy.agents import Agent, Unusable
 from understudy.errors import EngineRefused
 from understudy.evals import verdicts
-from understudy.graphs.nodes import Update, ask, counted, draft_of, paid, pair_of
+from understudy.graphs.nodes import Update, ask, counted, draft_of, paid, pair_of, together
 from understudy.graphs.state import Context, Draft, State
 
 _TIED, _UNREAD = "tied", "not understood"
@@ -44,22 +42,7 @@ async def _replies(state: State, runtime: Runtime[Context], agent: Agent) -> tup
         ask(state, runtime, agent, instruction=state["instruction"], variant=place)
         for place in range(runtime.context.recipe.candidates)
     )
-    found = await asyncio.gather(*ways, return_exceptions=True)
-    calls: tuple[str, ...] = ()
-    texts, errors = [], []
-    for one in found:
-        if isinstance(one, Spoken):
-            texts.append(one.value)
-            calls += one.calls
-        elif isinstance(one, Unusable | EngineRefused):
-            errors.append(one)
-            calls += paid(one)
-        else:
-            raise one
-    if not texts:
-        if isinstance(errors[0], Unusable):
-            errors[0].calls = calls
-        raise errors[0]
+    texts, calls, _ = await together(ways)
     return texts, calls
 
 

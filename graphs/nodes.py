@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Protocol
@@ -69,6 +70,31 @@ async def ask(state: State, runtime: Runtime[Context], agent: Agent, **values: A
 def paid(error: Unusable | EngineRefused) -> tuple[str, ...]:
     """The calls that came before an error."""
     return error.calls if isinstance(error, Unusable) else ()
+
+
+async def together(ways: Iterable[Awaitable[Spoken]]) -> tuple[list[Any], tuple[str, ...], int]:
+    """What is said in several ways at once: the values that can be read, all calls, and how many could not be read.
+
+    Raises:
+        Unusable, EngineRefused: when none can be read, with all calls.
+    """
+    values: list[Any] = []
+    calls: tuple[str, ...] = ()
+    errors: list[Unusable | EngineRefused] = []
+    for one in await asyncio.gather(*ways, return_exceptions=True):
+        if isinstance(one, Spoken):
+            values.append(one.value)
+            calls += one.calls
+        elif isinstance(one, Unusable | EngineRefused):
+            errors.append(one)
+            calls += paid(one)
+        else:
+            raise one
+    if not values:
+        if isinstance(errors[0], Unusable):
+            errors[0].calls = calls
+        raise errors[0]
+    return values, calls, len(errors)
 
 
 @counted

@@ -5,17 +5,15 @@ Who says which label a text has sees the text, the task and the labels alone; wh
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 from langgraph.runtime import Runtime
 
-from understudy.agents import Agent, Spoken, Unusable
-from understudy.errors import EngineRefused
+from understudy.agents import Agent, Spoken
 from understudy.evals import records, spans
-from understudy.graphs.nodes import Update, ask, counted, paid, rejected
+from understudy.graphs.nodes import Update, ask, counted, rejected, together
 from understudy.graphs.state import Context, State
 from understudy.labels import Labels
 from understudy.nouns import Verdict
@@ -29,25 +27,11 @@ async def round_trip(state: State, runtime: Runtime[Context]) -> Update:
     assert trip is not None  # checked before the run  # noqa: S101
     solving = _Label(context.recipe.labels) if context.recipe.labels else _Answer(state["answer"], state["label"])
     voters = [solvers[place % len(solvers)] for place in range(trip.votes)]
-    votes: Counter[str] = Counter()
-    calls: tuple[str, ...] = ()
-    errors: list[Unusable | EngineRefused] = []
     ways = (solving.vote(state, runtime, agent, place) for place, agent in enumerate(voters))
-    for one in await asyncio.gather(*ways, return_exceptions=True):
-        if isinstance(one, Spoken):
-            votes[solving.read(one.value)] += 1
-            calls += one.calls
-        elif isinstance(one, Unusable | EngineRefused):
-            errors.append(one)
-            calls += paid(one)
-        else:
-            raise one
-    if not votes:
-        if isinstance(errors[0], Unusable):
-            errors[0].calls = calls
-        raise errors[0]
+    said, calls, unread = await together(ways)
+    votes = Counter(map(solving.read, said))
     told = ", ".join(f"{value} {count}" for value, count in votes.most_common())
-    told += f", not understood {len(errors)}" if errors else ""
+    told += f", not understood {unread}" if unread else ""
     right = votes[state["answer"]]
     verdict = Verdict(f"round-trip/{solving.of}", right >= trip.agree, round(right / trip.votes, 4), told)
     found = (*state["checked"], verdict)
