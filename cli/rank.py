@@ -173,7 +173,7 @@ def _measure(found: list[Suspect], relevant: list[bool], k: int) -> None:
     share = sum(relevant) / len(relevant)
     held = calibration([one.probability for one in by_row], relevant)
     table = plain_table("", "value", "95 % interval", "by chance", words=1)
-    for name, chance in ((f"precision@{k}", share), ("average_precision", share)):
+    for name, chance in ((f"precision@{k}", share), ("average_precision", share), ("auc", 0.5)):
         one = values[name]
         table.add_row(name, f"{one.mean:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{chance:.3f}")
     brier = ("Brier score", held.brier, f"{held.of_base_rate:.4f}")

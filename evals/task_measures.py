@@ -173,9 +173,10 @@ def classes(said: Sequence[str | None], references: Sequence[str]) -> Measured:
 
 
 def ranking(scores: Sequence[float], relevant: Sequence[bool], k: int) -> Measured:
-    """Rows in the order of their scores, highest first: average precision, and precision among the first k.
+    """Rows in the order of their scores, highest first: average precision, precision among the first k, and the AUC.
 
-    Of rows with one score those that are not relevant stand first, so that no order of the file can help.
+    Of rows with one score those that are not relevant stand first, so that no order of the file can help; for the AUC,
+    the chance that a relevant row stands before another, they count half.
 
     Raises:
         ValueError: when no row is relevant, or there are fewer than k.
@@ -198,8 +199,21 @@ def ranking(scores: Sequence[float], relevant: Sequence[bool], k: int) -> Measur
         count = hits.sum(axis=1)  # a sample may hold nothing relevant
         return np.where(count > 0, _share((precision * hits).sum(axis=1), count), np.nan)
 
+    def auc(picks: Picks) -> Array:
+        from scipy.stats import rankdata
+
+        yes = marks[picks]
+        count = yes.sum(axis=1)
+        wins = (rankdata(values[picks], axis=1) * yes).sum(axis=1) - count * (count + 1) / 2
+        pairs = count * (yes.shape[1] - count)
+        return np.where(pairs > 0, _share(wins, pairs), np.nan)
+
     return Measured(
-        {"average_precision": average_precision, f"precision@{k}": lambda picks: taken(picks)[:, :k].mean(axis=1)},
+        {
+            "average_precision": average_precision,
+            "auc": auc,
+            f"precision@{k}": lambda picks: taken(picks)[:, :k].mean(axis=1),
+        },
         tuple({"score": float(one), "relevant": bool(two)} for one, two in zip(values, marks, strict=True)),
     )
 

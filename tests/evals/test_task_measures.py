@@ -146,6 +146,9 @@ def test_average_precision_is_scikit_learns(pairs: list[tuple[int, bool]]) -> No
     scores, relevant = [float(score) for score, _ in pairs], [mark for _, mark in pairs]
     if not any(relevant):
         return
+    if not all(relevant):
+        found = value(ranking(scores, relevant, 1), "auc")
+        assert found == pytest.approx(metrics.roc_auc_score(relevant, scores))
     expected = metrics.average_precision_score(relevant, scores)
     assert value(ranking(scores, relevant, 1), "average_precision") == pytest.approx(expected)
 
