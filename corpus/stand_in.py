@@ -22,7 +22,7 @@ from understudy.errors import SchemaError, UserError
 UNIT = "one row added or removed"
 _BESIDE = ".epsilon.json"
 _DEGREE = 2
-"""Columns whose joint counts are read: with three, minutes become an hour."""
+"""Columns whose joint counts are read: pairs, as the likeness of a table is measured in pairs."""
 
 
 @dataclass(frozen=True, slots=True)
