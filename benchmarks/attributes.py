@@ -4,11 +4,12 @@ Forty product titles with their attributes are the seeds. The embedded SM writes
 (`record-to-text`); VMs learn from those, from the forty rows alone, and from both; all are scored on held-out titles,
 beside the untuned model, which is also the SM prompted directly.
 
-    python benchmarks/attributes.py --data DATA --work DIR [--on dev] [--accept 400] [--steps 150]
+    python benchmarks/attributes.py --data DATA --work DIR [--on dev|test|more] [--accept 400] [--steps 150]
 
 DATA is a folder with `products/oa-mine.train.jsonl` and `oa-mine.test.jsonl` (OA-Mine as ExtractGPT prepared it,
 Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 150 rows of the train file
-that are not among the forty. What is in DIR already is not made again.
+that are not among the forty; `--on more` takes all others of the train file. What is in DIR already is not made
+again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("UNDERSTUDY_DATA"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--on", choices=("dev", "test"), default="dev")
+    parser.add_argument("--on", choices=("dev", "test", "more"), default="dev")
     parser.add_argument("--accept", type=int, default=400, help="synthetic rows to write")
     parser.add_argument("--kept", type=float, default=0.5, help="share of values taken from the sample")
     parser.add_argument("--steps", type=int, default=150)
@@ -92,10 +94,11 @@ def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
     """The sample as seeds and as training rows, dev and test rows as conversations, the tasks and the recipe."""
     every = {split: rows_of(products / f"oa-mine.{split}.jsonl") for split in ("train", "test")}
     sample, dev = split(every["train"])
+    more = unused(every["train"], (*sample, *dev, *every["test"]))
     write(work / "sample.jsonl", sample)
-    for name, rows in (("real", sample), ("dev", dev), ("test", every["test"])):
+    for name, rows in (("real", sample), ("dev", dev), ("test", every["test"]), ("more", more)):
         write(work / f"{name}.jsonl", [conversation(row) for row in rows])
-    for name in ("dev", "test"):
+    for name in ("dev", "test", "more"):
         (work / f"{name}.yaml").write_text(f"name: {name}\ndata: {name}.jsonl\nmeasure: fields\nmax_new_tokens: 120\n")
     (work / "recipe.yaml").write_text(
         f"""name: product attributes
@@ -136,6 +139,16 @@ def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
         seen = {row["title"] for row in here[:PER_CATEGORY]}
         dev += [row for row in here[PER_CATEGORY:] if row["title"] not in seen][:DEV_PER_CATEGORY]
     return sample, dev
+
+
+def unused(rows: list[Row], others: Sequence[Row]) -> list[Row]:
+    """Rows whose titles are none of the others', each title once: to look once more without having chosen by them."""
+    seen, found = {row["title"] for row in others}, []
+    for row in rows:
+        if row["title"] not in seen:
+            seen.add(row["title"])
+            found.append(row)
+    return found
 
 
 def conversation(row: Row) -> dict[str, Any]:

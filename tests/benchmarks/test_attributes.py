@@ -35,6 +35,16 @@ def test_sample_and_dev_rows_are_of_every_category_and_share_no_title(attributes
     assert len(dev) == 30 and not {row["title"] for row in sample} & {row["title"] for row in dev}
 
 
+def test_the_rows_that_nobody_has_seen_share_no_title_with_those_that_somebody_has(attributes: ModuleType) -> None:
+    every = [*rows(), *rows()]
+    sample, dev = attributes.split(every)
+    test = [row for row in rows() if row["title"].startswith("Maker24")]
+    more = attributes.unused(every, (*sample, *dev, *test))
+    titles = [row["title"] for row in more]
+    seen = {row["title"] for row in (*sample, *dev, *test)}
+    assert len(set(titles)) == len(titles) == 50 - len(seen) and not seen & set(titles)
+
+
 def test_a_row_is_asked_as_the_agent_asks_and_answered_in_the_order_of_its_title(attributes: ModuleType) -> None:
     asked, answered = (turn["content"] for turn in attributes.conversation(rows()[3])["messages"])
     assert asked == "category: Tea\nText: Maker3 Tea 3 oz\nGive the fields as JSON."
