@@ -19,6 +19,7 @@ from understudy.evals.task_measures import normal
 _MOST_LETTERS = 80
 _SEARCH_S = 2.0
 _ARTICLES = re.compile(r"^(?:a|an|the)\s+")
+_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t].*$", re.MULTILINE)
 _BULLET = re.compile(r"^\s*[-*•#>]+\s+")
 _SENTENCES = re.compile(r"(?<=[.!?…])[\"'”’)\]]?\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n+")
 
@@ -43,7 +44,9 @@ def spans(text: str, kind: str, patterns: Mapping[str, str]) -> list[Span]:
         RecipeError: when a pattern takes too long.
     """
     found: dict[str, Span] = {}
-    for sentence in (_BULLET.sub("", one) for one in _SENTENCES.split(text)):
+    # A heading is capitalised without naming anybody.
+    prose_only = _HEADING.sub("", text)
+    for sentence in (_BULLET.sub("", one) for one in _SENTENCES.split(prose_only)):
         for said in _within(sentence, kind, patterns):
             if said and len(said) <= _MOST_LETTERS and "\n" not in said:
                 found.setdefault(said.casefold(), Span(said, " ".join(sentence.split())))
@@ -52,7 +55,8 @@ def spans(text: str, kind: str, patterns: Mapping[str, str]) -> list[Span]:
 
 def _within(sentence: str, kind: str, patterns: Mapping[str, str]) -> list[str]:
     if kind == "number":
-        return [sentence[start:end] for start, end in number_spans(sentence)]
+        said = (sentence[start:end] for start, end in number_spans(sentence))
+        return [one for one in said if numbers_in(one)]  # `one` is more often a pronoun
     if kind == "name":
         return [name for name in names_in(prose(sentence)) if len(name) > 1]
     try:

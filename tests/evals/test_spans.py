@@ -5,7 +5,8 @@ import pytest
 from understudy.errors import RecipeError
 from understudy.evals.spans import Span, named, same, spans
 
-TEXT = """1. The kettle holds 1.7 litres and boils in four minutes. In 2019 the firm of Ada Holm sold 12,000 of them.
+TEXT = """# How The Kettle Works In 3 Steps
+1. The kettle holds 1.7 litres and boils in four minutes, which one may like. In 2019 the firm of Ada Holm sold 12,000 of them.
 - Model K-20 of the Holm company has a filter; `holm_x` is its code."""
 
 
