@@ -48,7 +48,7 @@ def private(
     screen.print(f"{len(made):,} rows in {out}: {claim.told()}", soft_wrap=True, markup=False)
     screen.print(
         f"Ranges, categories and --bins count as known to everybody: if you read them off these rows, the epsilon does "
-        f"not hold. So says {stand_in.beside(out)}, which stays beside the table.",
+        f"not hold. The claim is in {stand_in.beside(out)}; keep it beside the table.",
         markup=False,
     )
     screen.print("\nNext:", markup=False)
