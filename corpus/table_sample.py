@@ -116,8 +116,9 @@ def read_sample(recipe: Recipe) -> Sample:
             remedy="give more rows, or hold out fewer (`rows.holdout`)",
         )  # fmt: skip
     made, path = _canaries(rows, block.canaries, recipe.seed), recipe.path(source.path)
-    # Held-out rows of another file are real: they decide which rows are refused.
-    claim = claim_of(path) if path.is_file() and not isinstance(block.holdout, str) else None
+    # Held-out rows of another file, and earlier corpora, may be real: they decide which rows are refused.
+    others = isinstance(block.holdout, str) or recipe.dedup.against
+    claim = claim_of(path) if path.is_file() and not others else None
     return Sample(schema, tuple(rows), tuple(held), made, source.license, path.name, claim)
 
 

@@ -6,6 +6,7 @@ finds what it is shown, is asked of an `Answering`.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,10 +20,10 @@ from understudy.models.local import hush, leave_a_core
 Watch = Callable[[int, int], None]
 """Called with (done, all)."""
 
-# Prompts that are read together, and the most values of logits (256 MiB) or of keys and values that are held at once.
+# Prompts that are read together, and the most values of logits, or of keys and values, held at once (256 MiB each).
 _BATCH = 32
 _MOST_LOGITS = 1 << 26
-_MOST_CACHED = 1 << 28
+_MOST_CACHED = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,9 @@ class Answering:
         longest = max(map(len, heads), default=0)
         self._check(longest, max(map(len, tails), default=0))
         config = self.model.config.get_text_config()
+        heads_kept = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        each = 2 * config.num_hidden_layers * config.num_key_value_heads * width * max(1, longest)
+        each = 2 * config.num_hidden_layers * heads_kept * width * max(1, longest)
         size = max(1, min(_BATCH, _MOST_CACHED // each))
         found: list[list[float]] = [[] for _ in heads]
         done = 0
@@ -171,13 +173,13 @@ class Answering:
                     ids = torch.tensor([tail] * len(places), device=start.device)
                     sums = start.gather(1, ids[:, :1])[:, 0]
                     if len(tail) > 1:
-                        said, cache = ids[:, :-1], read.past_key_values
+                        # A copy for each choice: not every model's cache can be cut back to the prompt.
+                        said, cache = ids[:, :-1], copy.deepcopy(read.past_key_values)
                         seen = torch.cat([mask, torch.ones_like(said)], dim=1)
                         at = positions[:, -1:] + torch.arange(1, len(tail), device=start.device)
                         logits = self.model(
                             input_ids=said, attention_mask=seen, position_ids=at, past_key_values=cache, use_cache=True
                         ).logits
-                        cache.crop(1 - len(tail))  # the next choice follows the prompt again
                         chances = torch.log_softmax(logits.float(), dim=-1)
                         sums = sums + chances.gather(2, ids[:, 1:, None])[..., 0].sum(dim=1)
                     for place, value in zip(places, sums.tolist(), strict=True):

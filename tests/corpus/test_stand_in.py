@@ -112,6 +112,8 @@ def test_what_is_made_from_a_stand_in_alone_carries_its_claim(tmp_path: Path) ->
     # Rows of another file decide what is refused, and nobody has bounded what that says of them.
     apart = read_sample(resolved(load_recipe(tmp_path / "recipe.yaml", ("rows.holdout=other.csv",))))
     assert apart.claim is None
+    against = read_sample(resolved(load_recipe(tmp_path / "recipe.yaml", ("dedup.against=[earlier]",))))
+    assert against.claim is None
     (tmp_path / "private.epsilon.json").unlink()
     assert Table.of(resolved(load_recipe(tmp_path / "recipe.yaml"))).figures(rows(60), {})["claim"] is None
 
