@@ -13,7 +13,7 @@ from understudy.models.caller import Caller
 from understudy.models.loops import looped
 from understudy.nouns import Messages, Seed
 from understudy.prompt import Prompt
-from understudy.recipe import Voice
+from understudy.sms import Voice
 
 _MATCH_S = 1.0
 

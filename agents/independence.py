@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from understudy.errors import RecipeError
-from understudy.recipe import (
-    EmbeddedSM,
-    LangChainSM,
-    OpenAISM,
-    Recipe,
-    ScriptedSM,
-    TransformersSM,
-    VLLMModel,
-    Voice,
-)  # fmt: skip
+from understudy.recipe import Recipe
+from understudy.sms import EmbeddedSM, LangChainSM, OpenAISM, ScriptedSM, TransformersSM, VLLMModel, Voice
 
 Model = tuple[str, str, str]
 

@@ -28,7 +28,8 @@ from understudy.models import SM, close_sms, open_embedder, open_sms
 from understudy.models.sm import Constraint, Request
 from understudy.nouns import Persona, Seed
 from understudy.personas import load_set, merged, shipped_sets
-from understudy.recipe import EmbeddedSM, Recipe, Source, TransformersSM
+from understudy.recipe import Recipe, Source
+from understudy.sms import EmbeddedSM, TransformersSM
 
 _ROUNDS = 2000
 

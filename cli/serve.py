@@ -94,7 +94,7 @@ def _by_vllm(vms: list[VM], dtype: str, host: str, port: int, key: str | None, k
     from understudy.errors import EngineError
     from understudy.models.adapters import check_adapters
     from understudy.models.vllm_server import Server
-    from understudy.recipe import VLLMServerSM
+    from understudy.sms import VLLMServerSM
 
     adapters = {vm.name: vm.path for vm in vms if vm.adapter}
     served = base_name(vms[0]) if adapters else vms[0].name

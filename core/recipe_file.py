@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from understudy.errors import RecipeError
-from understudy.recipe import Recipe, SMSpec
+from understudy.recipe import Recipe
+from understudy.sms import SMSpec
 from understudy.yaml_file import backends, explain, models, parse
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from understudy.evals.allocation import Allocation
 from understudy.nouns import Seed
-from understudy.recipe import Recipe, Verify, Voice
+from understudy.recipe import Recipe, Verify
+from understudy.sms import Voice
 from understudy.variety import Filter
 
 

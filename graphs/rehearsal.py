@@ -34,7 +34,8 @@ from understudy.graphs.work import corpus
 from understudy.models import SM, open_embedder
 from understudy.models.caller import Budget
 from understudy.personas import load_set
-from understudy.recipe import Recipe, unserved
+from understudy.recipe import Recipe
+from understudy.sms import unserved
 
 MOST = 1000
 """Drafts that are tried; a longer run is reckoned from these."""

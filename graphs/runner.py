@@ -47,7 +47,8 @@ from understudy.models.frozen import check_unseen
 from understudy.nouns import Example, Seed, Verdict, address
 from understudy.personas import PersonaSet, load_set
 from understudy.personas.matching import Matching
-from understudy.recipe import MAIN, Recipe
+from understudy.recipe import Recipe
+from understudy.sms import MAIN
 
 T = TypeVar("T")
 # Drafts that a forecast rests on.

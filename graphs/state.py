@@ -17,7 +17,8 @@ from understudy.graphs.table import Table
 from understudy.models.caller import Caller
 from understudy.nouns import Example, Persona, Seed, Status, Verdict, Version
 from understudy.personas.matching import Matching
-from understudy.recipe import Recipe, Verify, Voice
+from understudy.recipe import Recipe, Verify
+from understudy.sms import Voice
 
 
 @dataclass(frozen=True, slots=True)

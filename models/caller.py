@@ -13,7 +13,7 @@ from understudy.errors import EngineRefused
 from understudy.models.sm import SM, Constraint, Request
 from understudy.nouns import Call, Messages, address
 from understudy.prompt import Sampling
-from understudy.recipe import Priced, Voice
+from understudy.sms import Priced, Voice
 
 
 class BudgetReached(Exception):

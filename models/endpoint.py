@@ -19,7 +19,7 @@ from understudy.models.loops import COPIES, LONGEST, SHORTEST
 from understudy.models.sm import SM, Capabilities, Matrix, Reply, Request, Score
 from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble, parse_retry_after
 from understudy.nouns import Messages
-from understudy.recipe import OpenAISM, Served
+from understudy.sms import OpenAISM, Served
 
 if TYPE_CHECKING:
     import aiohttp

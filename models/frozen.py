@@ -13,7 +13,8 @@ from pathlib import Path
 
 from understudy.errors import ModelError, RecipeError
 from understudy.models.folders import fingerprint
-from understudy.recipe import MAIN, VLLMSM, Recipe, TransformersSM, VLLMServerSM
+from understudy.recipe import Recipe
+from understudy.sms import MAIN, VLLMSM, TransformersSM, VLLMServerSM
 
 FROZEN = "sm.json"
 

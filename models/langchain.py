@@ -18,7 +18,7 @@ from understudy.errors import EngineRefused, ModelError
 from understudy.models.sm import SM, Capabilities, Reply, Request
 from understudy.models.throttle import TRANSIENT, Lane, Throttle, Trouble, parse_retry_after
 from understudy.prompt import Sampling
-from understudy.recipe import LangChainSM
+from understudy.sms import LangChainSM
 
 
 class LangChain(SM):

@@ -8,13 +8,13 @@ from pathlib import Path
 from understudy.errors import ModelError
 from understudy.models.frozen import check_frozen
 from understudy.models.sm import SM
-from understudy.recipe import (
+from understudy.recipe import Recipe
+from understudy.sms import (
     MAIN,
     VLLMSM,
     EmbeddedSM,
     LangChainSM,
     OpenAISM,
-    Recipe,
     ScriptedSM,
     SMSpec,
     TransformersSM,

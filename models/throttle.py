@@ -27,7 +27,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from understudy.errors import EngineRefused, EngineTransient
-from understudy.recipe import Remote
+from understudy.sms import Remote
 
 T = TypeVar("T")
 # HTTP statuses worth another try: timeouts, conflicts, too many requests; 5xx are as well.

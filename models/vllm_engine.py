@@ -20,7 +20,7 @@ from understudy.models.folders import check_adapter, check_folder, fingerprint, 
 from understudy.models.loops import COPIES, LONGEST, SHORTEST
 from understudy.models.sm import SM, Capabilities, Constraint, Reply, Request, Score
 from understudy.nouns import Messages
-from understudy.recipe import VLLMModel
+from understudy.sms import VLLMModel
 
 # A draft's prompt and reply are rarely longer; so many tokens of key-value memory are one slot.
 _TOKENS_PER_SLOT = 1024

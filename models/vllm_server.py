@@ -29,7 +29,7 @@ from understudy.models.endpoint import Endpoint
 from understudy.models.folders import check_adapter, check_folder, fingerprint, rank
 from understudy.models.throttle import Trouble
 from understudy.models.vllm_engine import MEMORY_ON_CPU
-from understudy.recipe import OpenAISM, VLLMServerSM
+from understudy.sms import OpenAISM, VLLMServerSM
 
 COMMAND = "UNDERSTUDY_VLLM"
 _SERVED = "sm"

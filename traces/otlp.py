@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 
 from understudy.errors import UserError
-from understudy.recipe import SMSpec
+from understudy.sms import SMSpec
 from understudy.traces.spans import spans
 from understudy.traces.story import Story
 

@@ -27,7 +27,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from understudy import __version__
 from understudy.nouns import Call, Example, Verdict, address
-from understudy.recipe import OpenAISM, SMSpec
+from understudy.sms import OpenAISM, SMSpec
 from understudy.traces import gen_ai
 from understudy.traces.story import Step, Story
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from understudy.errors import RecipeError
-from understudy.recipe import LangChainSM, OpenAISM, Recipe, Voice
+from understudy.recipe import Recipe
 from understudy.recipe_file import load_recipe
+from understudy.sms import LangChainSM, OpenAISM, Voice
 
 GOOD = "name: gears\nseeds:\n  - path: docs\naccept: 10\n"
 Write = Callable[[str], Path]

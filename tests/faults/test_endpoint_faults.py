@@ -14,8 +14,9 @@ from understudy.errors import EngineTransient
 from understudy.graphs import generate
 from understudy.models import close_sms, open_sms, throttle
 from understudy.models.sm import Request
-from understudy.recipe import MAIN, Recipe
+from understudy.recipe import Recipe
 from understudy.recipe_file import load_recipe
+from understudy.sms import MAIN
 from understudy.traces.flow import flows, plot
 
 from .comparing import difference

@@ -13,7 +13,8 @@ from understudy.models import Request, adapters, open_sm
 from understudy.models.folders import fingerprint
 from understudy.models.local import Local
 from understudy.prompt import Sampling
-from understudy.recipe import Recipe, unserved
+from understudy.recipe import Recipe
+from understudy.sms import unserved
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from understudy.errors import EngineError, EngineRefused, EngineTransient, Model
 from understudy.models import Constraint, Reply, Request, endpoint, open_sm
 from understudy.models.endpoint import Endpoint
 from understudy.prompt import Sampling
-from understudy.recipe import OpenAISM, Recipe
+from understudy.recipe import Recipe
+from understudy.sms import OpenAISM
 
 from .stub import Stub, chat, listing, serving
 

@@ -13,7 +13,8 @@ from understudy.errors import EngineRefused, EngineTransient, ModelError
 from understudy.models import Constraint, Reply, Request, open_sm
 from understudy.models.langchain import LangChain
 from understudy.prompt import Sampling
-from understudy.recipe import LangChainSM, Recipe
+from understudy.recipe import Recipe
+from understudy.sms import LangChainSM
 
 from .stub import Stub, chat
 

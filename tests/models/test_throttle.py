@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from understudy.errors import EngineRefused, EngineTransient
 from understudy.models import throttle
 from understudy.models.throttle import Lane, Throttle, Ticket, Trouble
-from understudy.recipe import Remote
+from understudy.sms import Remote
 
 
 @pytest.fixture(autouse=True)

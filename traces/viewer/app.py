@@ -27,7 +27,7 @@ from understudy.corpus.cases import HOME, pin
 from understudy.corpus.reviews import LABELS, Review, Reviews
 from understudy.errors import RunFolderError, UnderstudyError, UserError
 from understudy.nouns import Version
-from understudy.recipe import OpenAISM, SMSpec
+from understudy.sms import OpenAISM, SMSpec
 from understudy.traces.charts import scatter
 from understudy.traces.compare import compare
 from understudy.traces.filters import Filter
