@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import regex
 
 from understudy.nouns import Verdict
@@ -26,9 +28,9 @@ def literal(text: str) -> str:
 
 
 def distinct(record: dict[str, str]) -> Verdict:
-    """No two fields may hold the same: nobody could tell which of them a word in the text is."""
-    folded = [_folded(value) for value in record.values()]
-    twice = next((value for value in folded if folded.count(value) > 1), None)
+    """No field may hold what another one holds, or a part of it: nobody could tell which of them a word is."""
+    values = list(map(_folded, record.values()))
+    twice = next((one for one, other in permutations(values, 2) if _whole(one, other)), None)
     return Verdict("rule/distinct-values", twice is None, None, f"twice: {twice}" if twice else None)
 
 

@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from understudy.evals import records
 from understudy.graphs.nodes import Update, ask, counted, draft_of, rejected
-from understudy.graphs.sketch import Sketch, sketched, text_form
+from understudy.graphs.sketch import Sketch, loose_text_form, sketched, text_form
 from understudy.graphs.state import Context, State
 
 
@@ -34,8 +34,9 @@ async def write_text(state: State, runtime: Runtime[Context]) -> Update:
     agent, drawn, record = state["asked_by"], _sketch(state, runtime.context), state["record"]
     line = records.line(record)
     said = await ask(
-        _shown(state, drawn), runtime, agent, next_turn=True, record=line, form=text_form(record, drawn.words)
-    )
+        _shown(state, drawn), runtime, agent, next_turn=True, record=line,
+        form=text_form(record, drawn.around), check=loose_text_form(record),
+    )  # fmt: skip
     persona = state.get("persona")
     asked = agent.prompt.asked(
         kind=state["seed"].kind, persona=persona.text if persona else "", text=said.value, given=drawn.given
