@@ -67,8 +67,7 @@ def memory(field: str) -> float:
 
 def measure(folder: Path, seeds: int) -> dict[str, Any]:
     """Run the recipe in `folder` in this process and measure it."""
-    from understudy.graphs import run
-    from understudy.graphs.runner import Progress
+    from understudy.graphs import Progress, run
     from understudy.recipe_file import load_recipe
 
     recipe = load_recipe(folder / "recipe.yaml")

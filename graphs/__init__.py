@@ -7,6 +7,7 @@ turn is next, or for which label. Read `pipeline.py` first.
 """
 
 from understudy.graphs.pipeline import build_graph
-from understudy.graphs.runner import Outcome, Progress, generate, run
+from understudy.graphs.progress import Outcome, Progress
+from understudy.graphs.runner import generate, run
 
 __all__ = ["Outcome", "Progress", "build_graph", "generate", "run"]

@@ -13,19 +13,16 @@ import dataclasses
 import gc
 import json
 import shutil
-import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.corpus import Accounting, Journal, RunFolder, rows
+from understudy.corpus import Journal, RunFolder, rows
 from understudy.corpus.readers import files
 from understudy.corpus.table_sample import resolved
 from understudy.dedup import Gate, PairIndex
@@ -34,8 +31,10 @@ from understudy.graphs.beside import Beside
 from understudy.graphs.figures import figures
 from understudy.graphs.forecast import Forecast, forecast
 from understudy.graphs.indexes import fill, scheme
+from understudy.graphs.interrupts import on_interrupt
 from understudy.graphs.noising import likeness
 from understudy.graphs.plan import Plan
+from understudy.graphs.progress import Outcome, Progress
 from understudy.graphs.quotas import FULL
 from understudy.graphs.shards import SHARD_DRAFTS, Shards
 from understudy.graphs.state import Context, State
@@ -63,55 +62,6 @@ _LEAST_IN_FLIGHT = 8
 # Bytes of disk that a run leaves free: another program, or the end of this one, may need them.
 LEAST_FREE = 64 << 20
 _LONGEST_PATH = 200  # LangGraph's step limit for one draft; the refine loop is bounded by the recipe
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is, for a person to watch."""
-
-    goal: int
-    seeds: int
-    counts: Counter[str] = field(default_factory=Counter)
-    """Settled drafts by status."""
-    tokens: int = 0
-    """SM tokens of the whole run, also of earlier sittings."""
-    cost: float = 0.0
-    """Money of the whole run, by the recipe's prices."""
-    generated: int = 0
-    """Tokens generated in this sitting."""
-    started: float = field(default_factory=time.monotonic)
-    accepted_before: int = 0
-    """Accepted in earlier sittings."""
-    alarms: list[str] = field(default_factory=list)
-    """What the monitor sounded in this sitting."""
-    measuring: bool = False
-    """Whether no draft is under way any more, and what was made is being measured: a wide table takes a while."""
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Generated tokens per second of this sitting."""
-        return self.generated / max(1e-9, time.monotonic() - self.started)
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds to the goal at this sitting's rate; None while there is no rate."""
-        done = self.counts["accepted"] - self.accepted_before
-        left = self.goal - self.counts["accepted"]
-        return left * (time.monotonic() - self.started) / done if done else None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended."""
-
-    folder: Path
-    ended: str
-    """`goal`, `turns`, `budget`, `disk`, `alarm` or `interrupted`."""
-    detail: str
-    books: Accounting
-    calls_made: int
-    """Calls that went to the engine in this sitting."""
-    measures: dict[str, float]
 
 
 def run(
@@ -329,7 +279,7 @@ class _Run:
         """Work until the run ends, then close the books."""
         self._look_for_end()
         try:
-            with _on_interrupt(self._interrupt):
+            with on_interrupt(self._interrupt):
                 ticker = asyncio.create_task(self._tick())
                 try:
                     await self._drive()
@@ -575,26 +525,3 @@ class _Run:
         self.work.finish(self.folder, books, sms, found.measures, found.told)
         how, detail = self.ended or ("turns", "")
         return Outcome(self.folder.path, how, detail, books, self.caller.made, found.measures)
-
-
-@contextmanager
-def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the run cleanly; a second one acts at once."""
-    loop = asyncio.get_running_loop()
-    caught = (signal.SIGINT, signal.SIGTERM)
-
-    def once() -> None:
-        act()
-        for number in caught:
-            loop.remove_signal_handler(number)
-
-    try:
-        for number in caught:
-            loop.add_signal_handler(number, once)
-    except (ValueError, RuntimeError):  # not the main thread: whoever runs us handles signals
-        pass
-    try:
-        yield
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
