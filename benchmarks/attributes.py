@@ -109,7 +109,7 @@ voices: {{instruct: {{temperature: 0.7}}}}
 draws_per_seed: 1000
 agents: {{persona: [], transform: [], instruct: [record-to-text], refine: [], judge: []}}
 personas: {{set: null}}
-inverted: {{text: title, given: [category], kept: {given.kept}}}
+inverted: {{text: title, given: [category], kept: {given.kept}, names: [Brand, Model name]}}
 verify: {{min_grounding: null}}
 dedup: {{embedding: null}}
 test_share: 0

@@ -114,11 +114,15 @@ class Inverted(Strict):
     """Columns that whoever extracts is told; all others are what is to be found in the text."""
     kept: float = Field(0.5, ge=0, le=1)
     """Share of a record's values that are taken from the seed's rows; the SM writes the others."""
+    names: tuple[str, ...] = ()
+    """Columns of names, such as brands, people or places: those that the SM writes are none of the seed's rows."""
 
     @model_validator(mode="after")
     def _told_apart(self) -> Inverted:
         if self.text in self.given:
             raise misplaced(("given",), self.text, "columns other than `text`")
+        if told := next((name for name in self.names if name in {self.text, *self.given}), None):
+            raise misplaced(("names",), told, "columns other than `text` and `given`")
         return self
 
 

@@ -28,7 +28,7 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
     """Every seed of a recipe, as (index of its source, seed).
 
     Raises:
-        SeedError: for a missing, empty or unreadable source.
+        SeedError: for a missing, empty or unreadable source; for a column that is named and is in none.
     """
     if recipe.rows is not None:
         from understudy.corpus.table_sample import dealt, resolved  # which reads tables by this module
@@ -36,10 +36,12 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
         yield from dealt(resolved(recipe))
         return
     occurrences = Occurrences()
+    columns: set[str] = set()
     for index, source in enumerate(recipe.seeds):
         found = False
         for seed in read_source(source, recipe.path(source.path), occurrences):
             found = True
+            columns.update(seed.meta.get("columns", ()))
             yield index, seed
         if not found:
             raise SeedError(
@@ -48,6 +50,12 @@ def read_sources(recipe: Recipe) -> Iterator[tuple[int, Seed]]:
                 expected=f"text in files of these kinds: {', '.join(sorted(_suffixes(source)))}",
                 remedy=f"check `seeds[{index}].path` and `kind` in the recipe",
             )
+    names = recipe.inverted.names if recipe.inverted else ()
+    if unknown := next((name for name in names if name not in columns), None):  # that some seeds lack it is no error
+        raise SeedError(
+            f"no column `{unknown}`", where="seeds", expected=f"one of: {', '.join(sorted(columns))}",
+            remedy="check `inverted.names`",
+        )  # fmt: skip
 
 
 class Occurrences:

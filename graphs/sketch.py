@@ -1,8 +1,8 @@
 """What a new record is to be like: which fields, in which order, which values are kept, and the form of the others.
 
-The fields and their order are those of one row of the seed. A value that is not kept has the form of some row's: what
-has digits keeps its letters and gets other digits, what has none is as many words. Asked for "another", a small SM
-repeats what it was shown, so the first letter of such words is drawn, and is none that it was shown.
+The fields are those of one row of the seed, in about its order. A value that is not kept has the form of some row's:
+what has digits keeps its letters and gets other digits, what has none is as many words. Asked for another name, a small
+SM repeats one that it was shown, so the first letter of a new name is drawn, and is none that it was shown.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
             "a row without anything to extract", where="seeds",
             expected=f"columns other than {', '.join((how.text, *how.given))}, whose values stand in `{how.text}`",
         )  # fmt: skip
-    names = list(found[-1])
+    names = _varied(list(found[-1]), rng)
     form = r" \| ".join(_field(name, [record[name] for record in found if name in record], how, rng) for name in names)
     material = "\n\n".join(
         f"{records.line(record)}\nText: {row[how.text]}" for record, row in zip(found, order, strict=True)
@@ -83,10 +83,23 @@ def loose_text_form(record: dict[str, str]) -> str:
     return ".*".join(map(records.literal, ("", *record.values(), "")))
 
 
+def _varied(names: list[str], rng: Random) -> list[str]:
+    """Of all fields but the first, one is left out and one stands elsewhere, each by an even chance."""
+    first, *others = names
+    if len(others) > 2 and rng.random() < 0.5:
+        others.remove(rng.choice(others))
+    if len(others) > 1 and rng.random() < 0.5:
+        moved = others.pop(rng.randrange(len(others)))
+        others.insert(rng.randrange(len(others) + 1), moved)
+    return [first, *others]
+
+
 def _field(name: str, seen: list[str], how: Inverted, rng: Random) -> str:
-    """A field as a pattern: a value that the seed's rows have, or the form of a new one."""
+    """A field as a pattern: a value that the seed's rows have, or the form of another one."""
     value = rng.choice(seen)
-    return f"{records.literal(name)}: {records.literal(value) if rng.random() < how.kept else _like(value, seen, rng)}"
+    if rng.random() < how.kept:
+        return f"{records.literal(name)}: {records.literal(value)}"
+    return f"{records.literal(name)}: {_like(value, seen if name in how.names else [], rng)}"
 
 
 def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:
@@ -100,10 +113,11 @@ def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: text.find(item[1])))
 
 
-def _like(value: str, seen: list[str], rng: Random) -> str:
-    """The form of a new value: other digits, or as many words, the first with an initial that no seen value has."""
-    if any(char.isdigit() for char in value):
+def _like(value: str, taken: list[str], rng: Random) -> str:
+    """The form of another value: other digits, or as many words; of a name, with an initial that is not taken."""
+    if not taken and any(char.isdigit() for char in value):
         return str(regex.sub(r"\d+", lambda run: f"[1-9][0-9]{{0,{max(0, len(run[0]) - 1)}}}", records.literal(value)))
-    taken = {one[0].upper() for one in seen}
-    initial = rng.choice([letter for letter in ascii_uppercase if letter not in taken] or ascii_uppercase)
-    return f"{initial}{_REST}" + f"( (&|of|and|with|for))?( [A-Z]{_REST})" * (min(_MOST_WORDS, len(value.split())) - 1)
+    initials = {name[0].upper() for name in taken}
+    free = [letter for letter in ascii_uppercase if letter not in initials]
+    further = f"( (&|of|and|with|for))?( [A-Z]{_REST})" * (min(_MOST_WORDS, len(value.split())) - 1)
+    return f"{rng.choice(free) if taken and free else '[A-Z]'}{_REST}{further}"

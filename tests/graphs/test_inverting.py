@@ -102,50 +102,67 @@ def test_a_reply_that_misses_the_form_is_asked_for_again_and_then_counted_as_fai
         assert all(len(one.calls) == 2 for one in failed)
 
 
-def test_a_sketch_keeps_fields_and_order_of_a_row_and_its_form_matches_that_row() -> None:
+def fields(form: str) -> dict[str, str]:
+    """The form of each field of a record's form."""
+    return dict(part.split(": ", 1) for part in form.split(r" \| "))
 
-    how = Inverted(text="title", given=("category",))
+
+def test_a_sketch_has_the_fields_of_a_row_and_shows_all_rows() -> None:
+    how = Inverted(text="title", given=("category",), kept=1.0)
     for seed in range(20):
         drawn = sketched(ROWS, how, Random(seed))
         base = drawn.records[-1]
-        assert set(base) == {"brand", "kind", "size"}
-        row = next(row for row in ROWS if row["brand"] == base["brand"])
-        assert list(base) == sorted(base, key=lambda name: row["title"].find(row[name]))
+        assert list(base) == (["brand", "kind", "size"] if base["brand"] == "Tazo" else ["kind", "brand", "size"])
         assert drawn.given == {"category": "Tea"}
         assert all(row["title"] in drawn.material for row in ROWS)
-        everything_kept = sketched(ROWS, how.model_copy(update={"kept": 1.0}), Random(seed))
-        parts = everything_kept.form.split(r" \| ")
-        assert all(
-            any(part.endswith(records.literal(one[name])) for one in ROWS)
-            for name, part in zip(base, parts, strict=True)
-        )
+        parts = fields(drawn.form)
+        assert set(parts) <= set(base) and len(drawn.around) == len(parts) + 1
+        assert all(part in {records.literal(row[name]) for row in ROWS} for name, part in parts.items())
 
 
-def test_a_new_value_has_as_many_words_and_an_initial_that_none_of_the_seeds_values_has() -> None:
+def test_a_sketch_leaves_fields_out_and_changes_their_order_but_the_first_stays_where_it_is() -> None:
+    rows = [{"text": "a b c d", "one": "a", "two": "b", "three": "c", "four": "d"}]
+    drawn = [list(fields(sketched(rows, Inverted(text="text", kept=1.0), Random(seed)).form)) for seed in range(200)]
+    assert all(names[0] == "one" and len(set(names)) == len(names) for names in drawn)
+    assert 70 < sum(len(names) == 3 for names in drawn) < 130 and all(len(names) >= 3 for names in drawn)
+    assert 20 < sum(names == ["one", "two", "three", "four"] for names in drawn) < 100
+    assert {names[1] for names in drawn} == {"two", "three", "four"}
+
+
+def test_a_value_that_is_not_kept_has_other_digits_or_as_many_words() -> None:
     import regex
 
     how = Inverted(text="title", given=("category",), kept=0.0)
     for seed in range(20):
-        drawn = sketched(ROWS, how, Random(seed))
-        base = drawn.records[-1]
-        forms = dict(part.split(": ", 1) for part in drawn.form.split(r" \| "))
-        assert forms["brand"][0] not in "TN" and forms["kind"][0] not in "GC"
-        assert not any(regex.fullmatch(forms[name], row[name]) for row in ROWS for name in ("brand", "kind"))
-        assert regex.fullmatch(forms["brand"], forms["brand"][0] + "omato")
-        assert not regex.fullmatch(forms["brand"], forms["brand"][0] + "omato Leaf")
-        words = forms["kind"].count("( [A-Z]") + 1
-        assert words in {1, 2} and regex.fullmatch(forms["kind"], " ".join([forms["kind"][0] + "ed", "Leaf"][:words]))
-        assert regex.fullmatch(forms["size"], base["size"]) or regex.fullmatch(forms["size"], "3.1 lb") or (
-            regex.fullmatch(forms["size"], "34 Bags")
-        )  # fmt: skip
+        forms = fields(sketched(ROWS, how, Random(seed)).form)
+        assert regex.fullmatch(forms["brand"], "Rishi") and not regex.fullmatch(forms["brand"], "Rishi Tea")
+        if "kind" in forms:
+            assert regex.fullmatch(forms["kind"], "Oolong") or regex.fullmatch(forms["kind"], "Black Tea")
+        if "size" in forms:
+            assert regex.fullmatch(forms["size"], "34 Bags") or regex.fullmatch(forms["size"], "3.1 lb")
 
 
-def test_where_every_letter_is_taken_a_new_value_may_begin_with_any() -> None:
+def test_a_new_name_begins_with_a_letter_that_no_name_of_the_seed_begins_with() -> None:
+    import regex
+
+    rows = [row | {"brand": brand, "title": row["title"].replace(row["brand"], brand)} for row, brand in
+            zip(ROWS, ("7 Leaves", "tazo"), strict=True)]  # fmt: skip
+    how = Inverted(text="title", given=("category",), kept=0.0, names=("brand",))
+    initials = set()
+    for seed in range(60):
+        form = fields(sketched(rows, how, Random(seed)).form)["brand"]
+        initials.add(form[0])
+        assert not any(regex.fullmatch(form, row["brand"]) for row in rows)
+        assert regex.fullmatch(form, form[0] + "omato") or regex.fullmatch(form, form[0] + "omato Leaf")
+    assert "T" not in initials and len(initials) > 15 and initials <= set("ABCDEFGHIJKLMNOPQRSUVWXYZ")
+
+
+def test_where_every_letter_is_taken_a_new_name_may_begin_with_any() -> None:
     import string
 
     rows = [{"text": f"{letter}x", "name": f"{letter}x"} for letter in string.ascii_uppercase]
-    drawn = sketched(rows, Inverted(text="text", kept=0.0), Random(0))
-    assert re.match(r"name: [A-Z]\[A-Za-z\]", drawn.form)
+    drawn = sketched(rows, Inverted(text="text", kept=0.0, names=("name",)), Random(0))
+    assert drawn.form.startswith("name: [A-Z][A-Za-z]")
 
 
 def test_the_form_of_a_text_wants_every_value_in_order_with_stretches_of_the_seeds_texts_around() -> None:
@@ -196,6 +213,10 @@ def test_a_recipe_that_names_no_column_of_the_text_is_refused_before_anything_is
             project(tmp_path / "d", RECIPE.replace("given: [category]", "given: [categoy]")),
             lambda m: asked.append("x") or "x",
         )
+    with pytest.raises(SeedError, match="no column `brnad`"):
+        run(project(tmp_path / "e", RECIPE.replace("kept: 0.5", "names: [brnad]")), lambda m: asked.append("x") or "x")
+    with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.names"):
+        load_recipe(project(tmp_path / "f", RECIPE.replace("kept: 0.5", "names: [category]")))
     with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.given"):
         load_recipe(project(tmp_path / "c", RECIPE.replace("given: [category]", "given: [title]")))
     assert not asked
