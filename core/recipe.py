@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from understudy.answers import Answers
 from understudy.labels import Labels
@@ -105,6 +106,26 @@ class Budget(Strict):
     """What the SMs may cost in all sittings together, by their prices in this recipe."""
 
 
+class Kept(Strict):
+    """Shares of a record's values that are taken from the seed's rows; the SM writes the others."""
+
+    names: float = Field(0.5, ge=0, le=1)
+    """Of columns under `inverted.names`."""
+    numbers: float = Field(0.5, ge=0, le=1)
+    """Of other values with digits in them."""
+    words: float = Field(0.5, ge=0, le=1)
+    """Of all others: kinds, colours, uses. A small SM makes up few that are true; for one, 1 is best."""
+
+
+def _kept_alike(value: Any) -> Any:
+    """One number is for values of all kinds."""
+    if isinstance(value, int | float):
+        return dict.fromkeys(Kept.model_fields, value)
+    if not isinstance(value, dict | Kept):
+        raise PydanticCustomError("kept", "a number from 0 to 1, or one each for `names`, `numbers` and `words`")
+    return value
+
+
 class Inverted(Strict):
     """Tables the other way round: a record is written first, then the text that it stands in."""
 
@@ -112,10 +133,10 @@ class Inverted(Strict):
     """The column of the text."""
     given: tuple[str, ...] = ()
     """Columns that whoever extracts is told; all others are what is to be found in the text."""
-    kept: float = Field(0.5, ge=0, le=1)
-    """Share of a record's values that are taken from the seed's rows; the SM writes the others."""
     names: tuple[str, ...] = ()
     """Columns of names, such as brands, people or places: those that the SM writes are none of the seed's rows."""
+    kept: Annotated[Kept, BeforeValidator(_kept_alike, json_schema_input_type=float | Kept)] = Kept()
+    """Share of a record's values that are taken from the seed's rows: one number for all, or one for each kind."""
 
     @model_validator(mode="after")
     def _told_apart(self) -> Inverted:

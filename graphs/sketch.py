@@ -1,8 +1,8 @@
 """What a new record is to be like: which fields, in which order, which values are kept, and the form of the others.
 
-The fields are those of one row of the seed, in about its order. A value that is not kept has the form of some row's:
-what has digits keeps its letters and gets other digits, what has none is as many words. Asked for another name, a small
-SM repeats one that it was shown, so the first letter of a new name is drawn, and is none that it was shown.
+The fields are those of one row of the seed, in about its order. Of a value that is not kept the form is told: what has
+digits keeps its letters and gets other digits, what has none is one to five words. Asked for another name, a small SM
+repeats one that it was shown, so a new name has as many words as one of those, and an initial that none of them has.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from understudy.evals import records
 from understudy.graphs.stretches import Stretches
 from understudy.recipe import Inverted
 
-# A word of a new value, after its first letter.
-_REST = r"[A-Za-z]{1,11}(['-][A-Za-z]{1,8})?"
+_WORDS = r"[A-Z][A-Za-z'&-]{1,11}( (&|of|and|with|for|[A-Z][A-Za-z'-]{1,10})){0,2}( [A-Z][A-Za-z'-]{1,10})?"
+# A word of a new name, after its initial.
+_REST = r"([a-z]{1,11}|[A-Z]{1,7})('s|-[A-Z][a-z]{1,8})?"
 _MOST_WORDS = 4
 
 
@@ -97,9 +98,16 @@ def _varied(names: list[str], rng: Random) -> list[str]:
 def _field(name: str, seen: list[str], how: Inverted, rng: Random) -> str:
     """A field as a pattern: a value that the seed's rows have, or the form of another one."""
     value = rng.choice(seen)
-    if rng.random() < how.kept:
-        return f"{records.literal(name)}: {records.literal(value)}"
-    return f"{records.literal(name)}: {_like(value, seen if name in how.names else [], rng)}"
+    named = name in how.names
+    digits = any(char.isdigit() for char in value)
+    kept = how.kept.names if named else how.kept.numbers if digits else how.kept.words
+    if rng.random() < kept:
+        form = records.literal(value)
+    elif named:
+        form = _another_name(value, seen, rng)
+    else:
+        form = _other_digits(value) if digits else _WORDS
+    return f"{records.literal(name)}: {form}"
 
 
 def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:
@@ -113,11 +121,13 @@ def _record(row: dict[str, Any], how: Inverted) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: text.find(item[1])))
 
 
-def _like(value: str, taken: list[str], rng: Random) -> str:
-    """The form of another value: other digits, or as many words; of a name, with an initial that is not taken."""
-    if not taken and any(char.isdigit() for char in value):
-        return str(regex.sub(r"\d+", lambda run: f"[1-9][0-9]{{0,{max(0, len(run[0]) - 1)}}}", records.literal(value)))
-    initials = {name[0].upper() for name in taken}
-    free = [letter for letter in ascii_uppercase if letter not in initials]
+def _another_name(value: str, seen: list[str], rng: Random) -> str:
+    """As many words, the first with an initial that no name of the seed has."""
+    taken = {name[0].upper() for name in seen}
+    free = [letter for letter in ascii_uppercase if letter not in taken] or ascii_uppercase
     further = f"( (&|of|and|with|for))?( [A-Z]{_REST})" * (min(_MOST_WORDS, len(value.split())) - 1)
-    return f"{rng.choice(free) if taken and free else '[A-Z]'}{_REST}{further}"
+    return f"{rng.choice(free)}{_REST}{further}"
+
+
+def _other_digits(value: str) -> str:
+    return str(regex.sub(r"\d+", lambda run: f"[1-9][0-9]{{0,{max(0, len(run[0]) - 1)}}}", records.literal(value)))

@@ -66,9 +66,8 @@ def formed(messages: Messages) -> str:
     parts = []
     for place, part in enumerate(form.split(r" \| ")):
         name, _, value = part.partition(": ")
-        word = re.sub(r"\[1-9\]\[0-9\]\{0,\d\}", "7", value) if r"[1-9]" in value else f"{value[0]}ew{'abcde'[place]}x"
-        word += " Leaf" * value.count("( [A-Z]")
-        kept = "[A-Za-z]" not in value and "[1-9]" not in value
+        word = re.sub(r"\[1-9\]\[0-9\]\{0,\d\}", "7", value) if r"[1-9]" in value else f"New{'abcde'[place]}x"
+        kept = "[a-z]" not in value and "[A-Za-z" not in value and "[1-9]" not in value
         plain = re.sub(r"\\(.)", r"\1", value if kept else word)
         parts.append(f"{name}: {plain}")
     return " | ".join(parts)
@@ -108,7 +107,7 @@ def fields(form: str) -> dict[str, str]:
 
 
 def test_a_sketch_has_the_fields_of_a_row_and_shows_all_rows() -> None:
-    how = Inverted(text="title", given=("category",), kept=1.0)
+    how = Inverted.model_validate({"text": "title", "given": ["category"], "kept": 1.0})
     for seed in range(20):
         drawn = sketched(ROWS, how, Random(seed))
         base = drawn.records[-1]
@@ -122,22 +121,24 @@ def test_a_sketch_has_the_fields_of_a_row_and_shows_all_rows() -> None:
 
 def test_a_sketch_leaves_fields_out_and_changes_their_order_but_the_first_stays_where_it_is() -> None:
     rows = [{"text": "a b c d", "one": "a", "two": "b", "three": "c", "four": "d"}]
-    drawn = [list(fields(sketched(rows, Inverted(text="text", kept=1.0), Random(seed)).form)) for seed in range(200)]
+    drawn = [
+        list(fields(sketched(rows, Inverted.model_validate({"text": "text", "kept": 1}), Random(seed)).form))
+        for seed in range(200)
+    ]
     assert all(names[0] == "one" and len(set(names)) == len(names) for names in drawn)
     assert 70 < sum(len(names) == 3 for names in drawn) < 130 and all(len(names) >= 3 for names in drawn)
     assert 20 < sum(names == ["one", "two", "three", "four"] for names in drawn) < 100
     assert {names[1] for names in drawn} == {"two", "three", "four"}
 
 
-def test_a_value_that_is_not_kept_has_other_digits_or_as_many_words() -> None:
+def test_a_value_that_is_not_kept_has_other_digits_or_is_some_words() -> None:
     import regex
 
-    how = Inverted(text="title", given=("category",), kept=0.0)
+    how = Inverted.model_validate({"text": "title", "given": ["category"], "kept": 0})
     for seed in range(20):
         forms = fields(sketched(ROWS, how, Random(seed)).form)
-        assert regex.fullmatch(forms["brand"], "Rishi") and not regex.fullmatch(forms["brand"], "Rishi Tea")
-        if "kind" in forms:
-            assert regex.fullmatch(forms["kind"], "Oolong") or regex.fullmatch(forms["kind"], "Black Tea")
+        assert regex.fullmatch(forms["brand"], "Rishi") and regex.fullmatch(forms["brand"], "Leaf and Pot")
+        assert not regex.fullmatch(forms["brand"], "all of our best")
         if "size" in forms:
             assert regex.fullmatch(forms["size"], "34 Bags") or regex.fullmatch(forms["size"], "3.1 lb")
 
@@ -147,7 +148,7 @@ def test_a_new_name_begins_with_a_letter_that_no_name_of_the_seed_begins_with() 
 
     rows = [row | {"brand": brand, "title": row["title"].replace(row["brand"], brand)} for row, brand in
             zip(ROWS, ("7 Leaves", "tazo"), strict=True)]  # fmt: skip
-    how = Inverted(text="title", given=("category",), kept=0.0, names=("brand",))
+    how = Inverted.model_validate({"text": "title", "given": ["category"], "names": ["brand"], "kept": 0})
     initials = set()
     for seed in range(60):
         form = fields(sketched(rows, how, Random(seed)).form)["brand"]
@@ -157,12 +158,22 @@ def test_a_new_name_begins_with_a_letter_that_no_name_of_the_seed_begins_with() 
     assert "T" not in initials and len(initials) > 15 and initials <= set("ABCDEFGHIJKLMNOPQRSUVWXYZ")
 
 
+def test_what_is_kept_of_names_of_numbers_and_of_other_words_is_said_for_each() -> None:
+    row = {"text": "Tazo Chai, 12 Bags", "brand": "Tazo", "kind": "Chai", "size": "12 Bags"}
+    for kept in ("names", "numbers", "words"):
+        shares = {"names": 0, "numbers": 0, "words": 0} | {kept: 1}
+        how = Inverted.model_validate({"text": "text", "names": ["brand"], "kept": shares})
+        forms = fields(sketched([row], how, Random(0)).form)
+        known = {name for name, form in forms.items() if form == row[name]}
+        assert known == {{"names": "brand", "numbers": "size", "words": "kind"}[kept]}
+
+
 def test_where_every_letter_is_taken_a_new_name_may_begin_with_any() -> None:
     import string
 
     rows = [{"text": f"{letter}x", "name": f"{letter}x"} for letter in string.ascii_uppercase]
-    drawn = sketched(rows, Inverted(text="text", kept=0.0, names=("name",)), Random(0))
-    assert drawn.form.startswith("name: [A-Z][A-Za-z]")
+    drawn = sketched(rows, Inverted.model_validate({"text": "text", "names": ["name"], "kept": 0}), Random(0))
+    assert re.match(r"name: [A-Z]\(\[a-z\]", drawn.form)
 
 
 def test_the_form_of_a_text_wants_every_value_in_order_with_stretches_of_the_seeds_texts_around() -> None:
@@ -217,6 +228,10 @@ def test_a_recipe_that_names_no_column_of_the_text_is_refused_before_anything_is
         run(project(tmp_path / "e", RECIPE.replace("kept: 0.5", "names: [brnad]")), lambda m: asked.append("x") or "x")
     with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.names"):
         load_recipe(project(tmp_path / "f", RECIPE.replace("kept: 0.5", "names: [category]")))
+    with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.kept(.|\n)*a number from 0 to 1, or one each"):
+        load_recipe(project(tmp_path / "g", RECIPE.replace("kept: 0.5", "kept: half")))
+    with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.kept.words(.|\n)*equal to 1"):
+        load_recipe(project(tmp_path / "h", RECIPE.replace("kept: 0.5", "kept: {words: 2}")))
     with pytest.raises(RecipeError, match=r"recipe.yaml:9: inverted.given"):
         load_recipe(project(tmp_path / "c", RECIPE.replace("given: [category]", "given: [title]")))
     assert not asked
