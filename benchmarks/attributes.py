@@ -4,7 +4,7 @@ Forty product titles with their attributes are the seeds. The embedded SM writes
 (`record-to-text`); VMs learn from those, from the forty rows alone, and from both; all are scored on held-out titles,
 beside the untuned model, which is also the SM prompted directly.
 
-    python benchmarks/attributes.py --data DATA --work DIR [--on dev|test|more] [--accept 400] [--steps 150]
+    python benchmarks/attributes.py --data DATA --work DIR [--on dev|test|more] [--accept 800] [--steps 150]
 
 DATA is a folder with `products/oa-mine.train.jsonl` and `oa-mine.test.jsonl` (OA-Mine as ExtractGPT prepared it,
 Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 150 rows of the train file
@@ -41,8 +41,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("UNDERSTUDY_DATA"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--on", choices=("dev", "test", "more"), default="dev")
-    parser.add_argument("--accept", type=int, default=400, help="synthetic rows to write")
-    parser.add_argument("--kept", type=float, default=0.5, help="share of values taken from the sample")
+    parser.add_argument("--accept", type=int, default=800, help="synthetic rows to write")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -109,7 +108,11 @@ voices: {{instruct: {{temperature: 0.7}}}}
 draws_per_seed: 1000
 agents: {{persona: [], transform: [], instruct: [record-to-text], refine: [], judge: []}}
 personas: {{set: null}}
-inverted: {{text: title, given: [category], kept: {given.kept}, names: [Brand, Model name]}}
+inverted:
+  text: title
+  given: [category]
+  names: [Brand, Model name]
+  kept: {{names: 0.2, numbers: 0.3, words: 0.8}}
 verify: {{min_grounding: null}}
 dedup: {{embedding: null}}
 test_share: 0
