@@ -61,14 +61,14 @@ def sketched(rows: list[dict[str, Any]], how: Inverted, rng: Random) -> Sketch:
             "a row without anything to extract", where="seeds",
             expected=f"columns other than {', '.join((how.text, *how.given))}, whose values stand in `{how.text}`",
         )  # fmt: skip
-    names = _varied(list(found[-1]), rng)
-    form = r" \| ".join(_field(name, [record[name] for record in found if name in record], how, rng) for name in names)
+    fields = _varied(list(found[-1]), rng)
+    form = r" \| ".join(_field(one, [record[one] for record in found if one in record], how, rng) for one in fields)
     material = "\n\n".join(
         f"{records.line(record)}\nText: {row[how.text]}" for record, row in zip(found, order, strict=True)
     )
     given = {name: str(order[-1][name]) for name in how.given}
     stretches = Stretches.of([(str(row[how.text]), record) for row, record in zip(order, found, strict=True)])
-    return Sketch(tuple(found), material, form, given, stretches.drawn(names, rng))
+    return Sketch(tuple(found), material, form, given, stretches.drawn(fields, rng))
 
 
 def text_form(record: dict[str, str], around: tuple[tuple[str, ...], ...]) -> str:
@@ -84,9 +84,9 @@ def loose_text_form(record: dict[str, str]) -> str:
     return ".*".join(map(records.literal, ("", *record.values(), "")))
 
 
-def _varied(names: list[str], rng: Random) -> list[str]:
+def _varied(fields: list[str], rng: Random) -> list[str]:
     """Of all fields but the first, one is left out and one stands elsewhere, each by an even chance."""
-    first, *others = names
+    first, *others = fields
     if len(others) > 2 and rng.random() < 0.5:
         others.remove(rng.choice(others))
     if len(others) > 1 and rng.random() < 0.5:

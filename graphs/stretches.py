@@ -46,10 +46,10 @@ class Stretches:
                 after.append(text[end:])
         return cls(tuple(before) or ("",), tuple(ahead), tuple(after) or ("",))
 
-    def drawn(self, names: Sequence[str], rng: Random) -> tuple[tuple[str, ...], ...]:
+    def drawn(self, fields: Sequence[str], rng: Random) -> tuple[tuple[str, ...], ...]:
         """What may stand in each place of a text with these fields: before, ahead of each but the first, and after."""
         places = [self.before]
-        for name in names[1:]:
+        for name in fields[1:]:
             own = tuple(one for field, one in self.ahead if field == name)
             places.append(own or tuple(one for _, one in self.ahead) or _PLAIN)
         places.append(self.after)
