@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.screen import AsJson, console, plain_table, visible
+from understudy.cli.screen import AsJson, Meter, console, plain_table, visible
 
 if TYPE_CHECKING:
     from understudy.training.lineage import Trained
@@ -95,7 +94,7 @@ def _held_out(vm: Path, lineage: Trained, corpus: Path | None, limit: int, answe
         raise RunFolderError(
             "has no test split", where=str(source), remedy="generate more examples, or raise `test_share` in the recipe"
         )
-    found = compare(Models(_base(lineage), vm), held_out, generate=answers, watch=_watch)
+    found = compare(Models(_base(lineage), vm), held_out, generate=answers, watch=Meter())
     save(vm / "eval.json", asdict(found))
     if quiet:
         return asdict(found)
@@ -124,16 +123,17 @@ def _tasks(
     from understudy.errors import RunFolderError
     from understudy.training.lineage import read_speaker
 
+    meter = Meter()
     others = [read_speaker(other) for other in against]
     if sm and lineage.corpus is None:
         raise RunFolderError("was trained on files: no SM wrote them", where=str(vm), remedy="leave out --sm")
     bases = [_base(one) for one in (lineage, *others)]
     works = prepare(on, [lineage, *others], keep_overlap=keep_overlap)
     if sm and lineage.corpus is not None:
-        ask_sm(works, lineage.corpus, _watch)  # first: it is the likeliest to be away
-    ask_pair(works, bases[0], vm, {"base": ("base", lineage.base), "vm": ("VM", str(vm.absolute()))}, _watch)
+        ask_sm(works, lineage.corpus, meter)  # first: it is the likeliest to be away
+    ask_pair(works, bases[0], vm, {"base": ("base", lineage.base), "vm": ("VM", str(vm.absolute()))}, meter)
     for other, base, name in zip(against, bases[1:], labels(against), strict=True):
-        ask_pair(works, base, other, {"vm": (name, str(other.absolute()))}, _watch)
+        ask_pair(works, base, other, {"vm": (name, str(other.absolute()))}, meter)
     found = {}
     for work in works:
         said = result(work, "VM")
@@ -190,7 +190,7 @@ def _forgetting(vm: Path, lineage: Trained, file: Path, limit: int, quiet: bool)
         raise UserError(
             "holds no instruction with an answer", where=str(file), remedy="see its refused rows with `--on`"
         )
-    scores, by_row = forgotten(Models(_base(lineage), vm), rows, _watch)
+    scores, by_row = forgotten(Models(_base(lineage), vm), rows, Meter())
     path = vm / "eval-forgetting.json"
     found: dict[str, Any] = {
         "data": {
@@ -245,11 +245,6 @@ def _base(lineage: Trained) -> Path:
     if not base.is_dir():
         raise RunFolderError("the VM's base model is gone", where=str(base), remedy="put it back, or train again")
     return base
-
-
-def _watch(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r{what}: {done}/{total}  ", err=True, nl=done == total)
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.screen import clock, console, default_out, plain_table, visible
+from understudy.cli.screen import LOG_EVERY_S, clock, console, default_out, plain_table, visible
 from understudy.errors import StorageError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from understudy.graphs import Outcome, Progress
     from understudy.graphs.forecast import Forecast, Range
     from understudy.recipe import Recipe
-
-# Without a terminal, one line now and then is enough for a log.
-_LOG_EVERY_S = 15.0
 
 
 def run(
@@ -110,7 +107,7 @@ class Watch:
         self._alarms = len(progress.alarms)
         if self._console.is_terminal:
             self._live.update(line(progress))
-        elif progress.measuring or time.monotonic() - self._last > _LOG_EVERY_S:
+        elif progress.measuring or time.monotonic() - self._last > LOG_EVERY_S:
             self._last = time.monotonic()
             typer.echo(line(progress))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Corpus = Annotated[Path, typer.Argument(help="A corpus folder, as `understudy run` writes it.", show_default=False)]
+# Where standard error is no terminal, how often a line says how far long work is.
+LOG_EVERY_S = 15.0
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -57,3 +61,27 @@ def clock(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Meter:
+    """How far work of a known size is, on standard error: one line that is written over, or one now and then."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._first = 0
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Told after each part; another `what` begins anew."""
+        now = time.monotonic()
+        if what != self._what:  # the first part is done: what it took before that includes reading the model
+            self._what, self._first, self._started = what, done, now
+        here = done - self._first
+        text = (
+            f"{what}: {done:,}/{total:,}  ETA {clock((now - self._started) / here * (total - done) if here else None)}"
+        )
+        if sys.stderr.isatty():
+            typer.echo(f"\r{text}  ", err=True, nl=done == total)
+        elif now - self._told >= LOG_EVERY_S:
+            self._told = now
+            typer.echo(text, err=True)
