@@ -7,9 +7,9 @@ beside the untuned model, which is also the SM prompted directly.
     python benchmarks/attributes.py --data DATA --work DIR [--on dev|test|more] [--accept 800] [--steps 150]
 
 DATA is a folder with `products/oa-mine.train.jsonl` and `oa-mine.test.jsonl` (OA-Mine as ExtractGPT prepared it,
-Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 150 rows of the train file
-that are not among the forty; `--on more` takes all others of the train file. What is in DIR already is not made
-again.
+Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 500 rows of the train file
+that are neither among the forty nor in the test file; `--on more` takes those by which nothing was ever chosen. What is
+in DIR already is not made again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from understudy.agents import load_catalog
 from understudy.recipe import Cast
 
 PER_CATEGORY = 4
-DEV_PER_CATEGORY = 15
+DEV = 500
+# Of each category, by which the first choices were made.
+FIRST_PER_CATEGORY = 15
 Row = dict[str, str]
 
 
@@ -92,8 +94,10 @@ def understudy(*words: object) -> None:
 def prepare(products: Path, work: Path, given: argparse.Namespace) -> None:
     """The sample as seeds and as training rows, dev and test rows as conversations, the tasks and the recipe."""
     every = {split: rows_of(products / f"oa-mine.{split}.jsonl") for split in ("train", "test")}
-    sample, dev = split(every["train"])
-    more = unused(every["train"], (*sample, *dev, *every["test"]))
+    sample, first = split(every["train"])
+    others = unused(every["train"], (*sample, *every["test"]))
+    random.Random(0).shuffle(others)  # noqa: S311
+    dev, more = others[:DEV], unused(others[DEV:], first)
     write(work / "sample.jsonl", sample)
     for name, rows in (("real", sample), ("dev", dev), ("test", every["test"]), ("more", more)):
         write(work / f"{name}.jsonl", [conversation(row) for row in rows])
@@ -131,17 +135,17 @@ def rows_of(path: Path) -> list[Row]:
 
 
 def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Four rows of each category as the sample, fifteen others to choose by."""
+    """Four rows of each category as the sample, and fifteen others by which the first choices were made."""
     sample: list[Row] = []
-    dev: list[Row] = []
+    first: list[Row] = []
     draw = random.Random(0)  # noqa: S311
     for category in sorted({row["category"] for row in rows}):
         here = [row for row in rows if row["category"] == category]
         draw.shuffle(here)
         sample += here[:PER_CATEGORY]
         seen = {row["title"] for row in here[:PER_CATEGORY]}
-        dev += [row for row in here[PER_CATEGORY:] if row["title"] not in seen][:DEV_PER_CATEGORY]
-    return sample, dev
+        first += [row for row in here[PER_CATEGORY:] if row["title"] not in seen][:FIRST_PER_CATEGORY]
+    return sample, first
 
 
 def unused(rows: list[Row], others: Sequence[Row]) -> list[Row]:

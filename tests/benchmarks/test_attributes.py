@@ -1,5 +1,6 @@
 """What the benchmark of attributes shows to whom, and how it tells it."""
 
+import argparse
 import importlib.util
 import json
 from pathlib import Path
@@ -43,6 +44,31 @@ def test_the_rows_that_nobody_has_seen_share_no_title_with_those_that_somebody_h
     titles = [row["title"] for row in more]
     seen = {row["title"] for row in (*sample, *dev, *test)}
     assert len(set(titles)) == len(titles) == 50 - len(seen) and not seen & set(titles)
+
+
+def test_rows_to_choose_by_test_rows_and_rows_for_nothing_are_kept_apart(
+    attributes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attributes, "DEV", 6)
+    for split, made in (("train", rows()), ("test", [row for row in rows() if row["title"].startswith("Maker2")])):
+        told = [
+            {
+                "category": row["category"],
+                "input": row["title"],
+                "target_scores": {name: {row[name]: 1} for name in ("brand", "size")},
+            }
+            for row in made
+        ]
+        attributes.write(tmp_path / f"oa-mine.{split}.jsonl", told)
+    attributes.prepare(tmp_path, tmp_path, argparse.Namespace(accept=5))
+    asked = {
+        name: {
+            json.loads(line)["messages"][0]["content"] for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        }
+        for name in ("real", "dev", "test", "more")
+    }
+    assert len(asked["real"]) == 8 and len(asked["dev"]) == 6 and len(asked["test"]) == 12 and asked["more"]
+    assert sum(map(len, asked.values())) == len(set().union(*asked.values())) + len(asked["real"] & asked["test"])
 
 
 def test_a_row_is_asked_as_the_agent_asks_and_answered_in_the_order_of_its_title(attributes: ModuleType) -> None:
