@@ -8,8 +8,8 @@ beside the untuned model, which is also the SM prompted directly.
 
 DATA is a folder with `products/oa-mine.train.jsonl` and `oa-mine.test.jsonl` (OA-Mine as ExtractGPT prepared it,
 Apache-2.0), or the environment variable UNDERSTUDY_DATA. Choices are made with `--on dev`: 500 rows of the train file
-that are neither among the forty nor in the test file; `--on more` takes those by which nothing was ever chosen. What is
-in DIR already is not made again.
+that are neither among the forty nor in the test file; `--on more` takes others, on which no two ways were compared.
+What is in DIR already is not made again.
 """
 
 from __future__ import annotations

@@ -106,14 +106,17 @@ class Budget(Strict):
     """What the SMs may cost in all sittings together, by their prices in this recipe."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Kept(Strict):
     """Shares of a record's values that are taken from the seed's rows; the SM writes the others."""
 
-    names: float = Field(0.5, ge=0, le=1)
+    names: Share = 0.5
     """Of columns under `inverted.names`."""
-    numbers: float = Field(0.5, ge=0, le=1)
+    numbers: Share = 0.5
     """Of other values with digits in them."""
-    words: float = Field(0.5, ge=0, le=1)
+    words: Share = 0.5
     """Of all others: kinds, colours, uses. A small SM makes up few that are true; for one, 1 is best."""
 
 
@@ -135,7 +138,7 @@ class Inverted(Strict):
     """Columns that whoever extracts is told; all others are what is to be found in the text."""
     names: tuple[str, ...] = ()
     """Columns of names, such as brands, people or places: those that the SM writes are none of the seed's rows."""
-    kept: Annotated[Kept, BeforeValidator(_kept_alike, json_schema_input_type=float | Kept)] = Kept()
+    kept: Annotated[Kept, BeforeValidator(_kept_alike, json_schema_input_type=Share | Kept)] = Kept()
     """Share of a record's values that are taken from the seed's rows: one number for all, or one for each kind."""
 
     @model_validator(mode="after")
